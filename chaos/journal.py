@@ -1,0 +1,242 @@
+"""The journal: plan and events, on disk as they happen; readable after a kill at any moment.
+
+Each event is one line of `events.jsonl`, flushed before its effect is begun. A fault is journalled as
+pending before its request is sent, so that an unanswered injection is still healed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from chaos.faults.undo import Undo
+from chaos.verdict import Ending
+from slo.finding import Finding
+from slo.model import Model
+
+
+class _Event(Model):
+    """`t` is Unix seconds, taken when the event was recorded."""
+
+    t: float = 0.0
+
+
+class RunStarted(_Event):
+    """The first line: who runs what."""
+
+    event: Literal["run-started"] = "run-started"
+    run: str
+    version: str
+    pid: int
+    repeat: str
+
+
+class ProxyReady(_Event):
+    """A proxy stands in front of `upstream`; `created` tells whether it is ours to delete."""
+
+    event: Literal["proxy-ready"] = "proxy-ready"
+    proxy: str
+    api: str
+    server: str
+    listen: str
+    upstream: str
+    created: bool
+    undo: Undo | None = None
+
+
+class ProxyPending(_Event):
+    """A proxy is about to be created."""
+
+    event: Literal["proxy-pending"] = "proxy-pending"
+    proxy: str
+    undo: Undo
+
+
+class ServiceReady(_Event):
+    """A service answered its health check."""
+
+    event: Literal["service-ready"] = "service-ready"
+    service: str
+    address: str
+
+
+class LoadReady(_Event):
+    """The generator is up; its arrivals begin with the baseline."""
+
+    event: Literal["load-ready"] = "load-ready"
+
+
+class PhaseStarted(_Event):
+    """A phase begins: operations whose intended start is at or after `t` belong to it."""
+
+    event: Literal["phase-started"] = "phase-started"
+    phase: str
+
+
+class BaselineJudged(_Event):
+    """Whether the baseline was steady enough to go on."""
+
+    event: Literal["baseline-judged"] = "baseline-judged"
+    steady: bool
+    findings: tuple[Finding, ...]
+
+
+class FaultPending(_Event):
+    """A fault is about to be injected; `undo` takes it away, whether or not the injection is answered."""
+
+    event: Literal["fault-pending"] = "fault-pending"
+    fault: str
+    undo: Undo
+
+
+class FaultInjected(_Event):
+    """The proxy confirmed the fault."""
+
+    event: Literal["fault-injected"] = "fault-injected"
+    fault: str
+
+
+class FaultFailed(_Event):
+    """The proxy refused the fault, or did not answer."""
+
+    event: Literal["fault-failed"] = "fault-failed"
+    fault: str
+    reason: str
+
+
+class FaultHealed(_Event):
+    """The fault is gone, and that was verified. `counts` is what the proxy counted of it, where it counts."""
+
+    event: Literal["fault-healed"] = "fault-healed"
+    fault: str
+    by: Literal["conductor", "keeper", "heal"] = "conductor"
+    counts: dict[str, int] = Field(default_factory=dict)
+
+
+class ProxyRemoved(_Event):
+    """A proxy that the run created is gone."""
+
+    event: Literal["proxy-removed"] = "proxy-removed"
+    proxy: str
+    by: Literal["conductor", "keeper", "heal"] = "conductor"
+
+
+class HealFailed(_Event):
+    """Something could not be taken away: what, and why."""
+
+    event: Literal["heal-failed"] = "heal-failed"
+    subject: str
+    reason: str
+    by: Literal["conductor", "keeper", "heal"] = "conductor"
+
+
+class ConditionMet(_Event):
+    """An `abort` condition holds: the run stops. `objective` is set when it was an objective's breach."""
+
+    event: Literal["condition-met"] = "condition-met"
+    condition: str
+    objective: str | None = None
+
+
+class SetupFailed(_Event):
+    """The run ended before any injection: something was not ready."""
+
+    event: Literal["setup-failed"] = "setup-failed"
+    reason: str
+
+
+class PartDied(_Event):
+    """A process that the run depends on ended by itself: the run cannot pass."""
+
+    event: Literal["part-died"] = "part-died"
+    part: str
+    reason: str
+
+
+class LoadStopped(_Event):
+    """No more arrivals after this; open operations were given their time to finish."""
+
+    event: Literal["load-stopped"] = "load-stopped"
+    complete: bool = Field(description="The generator reported its last numbers before it ended.")
+
+
+class RunEnded(_Event):
+    """The last line of a run that ended in order."""
+
+    event: Literal["run-ended"] = "run-ended"
+    ending: Ending
+
+
+Event = Annotated[
+    RunStarted
+    | ProxyPending
+    | ProxyReady
+    | ServiceReady
+    | LoadReady
+    | PhaseStarted
+    | BaselineJudged
+    | FaultPending
+    | FaultInjected
+    | FaultFailed
+    | FaultHealed
+    | ProxyRemoved
+    | HealFailed
+    | ConditionMet
+    | SetupFailed
+    | PartDied
+    | LoadStopped
+    | RunEnded,
+    Field(discriminator="event"),
+]
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class Journal:
+    """Appends events to a file. One `write` a line, so that lines of several processes do not mix."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.events: list[Event] = []
+        self._lock = threading.Lock()
+        self._file = path.open("ab", buffering=0)
+
+    def record(self, event: Event) -> Event:
+        """Stamp `event` with the time, append it, and return it as recorded. Raises OSError (a full disk)."""
+        with self._lock:
+            stamped = event.model_copy(update={"t": time.time()}) if not event.t else event
+            self._file.write(stamped.model_dump_json().encode() + b"\n")
+            self.events.append(stamped)
+            return stamped
+
+    def close(self) -> None:
+        """Close the file; recording after this is an error."""
+        self._file.close()
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """The events of a journal, in order. A last line that was cut short by a kill is left out.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line other than the last is no event.
+    """
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield _EVENT.validate_json(line)
+        except ValueError as error:
+            if number == len(lines):
+                return
+            try:
+                json.loads(line)
+            except ValueError:
+                continue
+            raise ValueError(f"{path}:{number}: no event that this version knows: {error}") from error

@@ -1,0 +1,1 @@
+"""One Markdown file per failure mode: symptom, check, act, verify, and the experiment that rehearses it."""
