@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from chaos.documents.models import Abort, Effect
+from chaos.documents.models import Abort
 from loadtests.profile import LoadProfileSpec
+from slo.effect import Effect
 from slo.model import Model
 from slo.objective import Phase, Requirement
 

@@ -101,14 +101,6 @@ class HttpProfile(_ProfileBase):
 LoadProfileSpec = Annotated[EpisodeProfile | ChatProfile | HttpProfile, Field(discriminator="user")]
 """The `spec` of a LoadProfile document."""
 
-PRIMARY_METRIC: dict[str, str] = {
-    "episode": "brownout.step.duration",
-    "chat": "gen_ai.client.operation.duration",
-    "http": "http.client.operation.duration",
-}
-"""The duration histogram (seconds) that tells how one kind of user fares; default fault effects read it."""
-
-
 class Workload(Model):
     """One profile, resolved against a target: what a Locust process is to do."""
 

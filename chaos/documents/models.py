@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
+from pydantic import BeforeValidator, Field, Tag, field_validator
 
 from loadtests.profile import LoadProfileSpec
+from slo.effect import Effect, by_key
 from slo.model import Model
 from slo.objective import Filter, Phase
 from slo.quantities import ByteRate, Duration, Rate, Share, Size
@@ -35,40 +36,6 @@ class Metadata(Model):
 
 
 # --- faults -------------------------------------------------------------------------------------------------
-
-
-class QuantileEffect(Model):
-    """Seen when a quantile of a duration histogram rises by at least `rises` over the baseline's."""
-
-    metric: str = Field(min_length=1)
-    filters: dict[str, Filter] = Field(default_factory=dict)
-    quantile: Literal["p50", "p90", "p95", "p99"]
-    rises: Duration = Field(gt=0)
-
-
-class ShareEffect(Model):
-    """Seen when the share of the metric's points that carry `attribute` rises by at least `rises`."""
-
-    metric: str = Field(min_length=1)
-    filters: dict[str, Filter] = Field(default_factory=dict)
-    attribute: str = Field("error.type", min_length=1)
-    rises: Share = Field(gt=0)
-
-
-def _by_key(*keys: str, otherwise: str) -> Discriminator:
-    """Tells the members of a union apart by the first of `keys` that is present, for errors that fit."""
-
-    def choose(value: Any) -> str:
-        present = value if isinstance(value, dict) else getattr(value, "model_fields_set", ())
-        return next((key for key in keys if key in present), otherwise)
-
-    return Discriminator(choose)
-
-
-Effect = Annotated[
-    Annotated[QuantileEffect, Tag("quantile")] | Annotated[ShareEffect, Tag("share")],
-    _by_key("quantile", otherwise="share"),
-]
 
 
 class _FaultBase(Model):
@@ -232,7 +199,7 @@ Abort = Annotated[
     | Annotated[AbortThreshold, Tag("metric")]
     | Annotated[AbortRequests, Tag("requests")]
     | Annotated[AbortTokens, Tag("tokens")],
-    _by_key("after", "objective", "metric", "requests", "tokens", otherwise="after"),
+    by_key("after", "objective", "metric", "requests", "tokens", otherwise="after"),
 ]
 
 
@@ -281,7 +248,7 @@ class DemoService(Model):
 
 Service = Annotated[
     Annotated[DemoService, Tag("demo")] | Annotated[UrlService, Tag("url")],
-    _by_key("demo", "url", otherwise="url"),
+    by_key("demo", "url", otherwise="url"),
 ]
 
 
