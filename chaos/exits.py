@@ -54,5 +54,5 @@ def exit_for(outcome: Outcome) -> Exit:
 
 
 def combined(exits: Iterable[Exit]) -> Exit:
-    """Over several experiments: the first that applies of 70, 5, 130/143, 4, 1, 3, 0; of none, inconclusive."""
+    """Over several experiments: the first that applies of 70, 5, 130/143, 4, 1, 3, 0; of none, 3."""
     return min(exits, key=_WEIGHTIEST_FIRST.index, default=Exit.INCONCLUSIVE)

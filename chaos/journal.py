@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,24 +37,30 @@ class RunStarted(_Event):
     repeat: str
 
 
-class ProxyReady(_Event):
-    """A proxy stands in front of `upstream`; `created` tells whether it is ours to delete."""
+class ProxyServerReady(_Event):
+    """The proxy server answers. `ours`: the run started it, so what it carries ends with its process."""
 
-    event: Literal["proxy-ready"] = "proxy-ready"
-    proxy: str
+    event: Literal["proxy-server-ready"] = "proxy-server-ready"
     api: str
     server: str
+    ours: bool
+
+
+class ProxyReady(_Event):
+    """The proxy of a place stands in front of `upstream`; `name` is what the proxy server calls it."""
+
+    event: Literal["proxy-ready"] = "proxy-ready"
+    place: str
+    name: str
     listen: str
     upstream: str
-    created: bool
-    undo: Undo | None = None
 
 
 class ProxyPending(_Event):
-    """A proxy is about to be created."""
+    """A proxy is about to be created on the server."""
 
     event: Literal["proxy-pending"] = "proxy-pending"
-    proxy: str
+    name: str
     undo: Undo
 
 
@@ -123,7 +129,7 @@ class ProxyRemoved(_Event):
     """A proxy that the run created is gone."""
 
     event: Literal["proxy-removed"] = "proxy-removed"
-    proxy: str
+    name: str
     by: Literal["conductor", "keeper", "heal"] = "conductor"
 
 
@@ -175,6 +181,7 @@ class RunEnded(_Event):
 
 Event = Annotated[
     RunStarted
+    | ProxyServerReady
     | ProxyPending
     | ProxyReady
     | ServiceReady
@@ -200,8 +207,9 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 class Journal:
     """Appends events to a file. One `write` a line, so that lines of several processes do not mix."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self.path = path
+        self._now = now
         self.events: list[Event] = []
         self._lock = threading.Lock()
         self._file = path.open("ab", buffering=0)
@@ -209,7 +217,7 @@ class Journal:
     def record(self, event: Event) -> Event:
         """Stamp `event` with the time, append it, and return it as recorded. Raises OSError (a full disk)."""
         with self._lock:
-            stamped = event.model_copy(update={"t": time.time()}) if not event.t else event
+            stamped = event.model_copy(update={"t": self._now()}) if not event.t else event
             self._file.write(stamped.model_dump_json().encode() + b"\n")
             self.events.append(stamped)
             return stamped
@@ -240,3 +248,32 @@ def read_events(path: Path) -> Iterator[Event]:
             except ValueError:
                 continue
             raise ValueError(f"{path}:{number}: no event that this version knows: {error}") from error
+
+
+class Outstanding(Model):
+    """Something that a journal says was begun and does not say was undone."""
+
+    key: str
+    undo: Undo
+    done: FaultHealed | ProxyRemoved
+
+
+def outstanding(events: Iterable[Event]) -> list[Outstanding]:
+    """What is still to be undone, last injected first; proxies after the toxics that they carry."""
+    faults: dict[str, Outstanding] = {}
+    proxies: dict[str, Outstanding] = {}
+    for event in events:
+        match event:
+            case FaultPending():
+                done = FaultHealed(fault=event.fault)
+                faults[event.fault] = Outstanding(key=event.fault, undo=event.undo, done=done)
+            case FaultHealed():
+                faults.pop(event.fault, None)
+            case ProxyPending():
+                removed = ProxyRemoved(name=event.name)
+                proxies[event.name] = Outstanding(key=event.name, undo=event.undo, done=removed)
+            case ProxyRemoved():
+                proxies.pop(event.name, None)
+            case _:
+                pass
+    return [*reversed(faults.values()), *reversed(proxies.values())]

@@ -28,7 +28,7 @@ class Cue(Model):
 
 
 class PlannedService(Model):
-    """A service of the target: `demo` is the shipped service to start, `address` host:port when it runs already."""
+    """A service of the target: `demo` is a shipped service to start, `address` host:port of a running one."""
 
     name: str
     demo: str | None = None

@@ -10,9 +10,21 @@ from slo.finding import Finding
 from slo.model import Model
 from slo.outcome import Outcome
 
-Ending = Literal["completed", "condition", "stopped", "interrupted", "terminated", "setup-failed", "overran", "died"]
-"""How the run ended: as planned; by an `abort` condition; by a person; by SIGINT; by SIGTERM; before its first
-injection because set-up failed; past its time; without a word (its process died)."""
+Ending = Literal[
+    "completed",
+    "condition",
+    "stopped",
+    "interrupted",
+    "terminated",
+    "setup-failed",
+    "not-steady",
+    "part-died",
+    "overran",
+    "died",
+]
+"""How the run ended: as planned; by an `abort` condition; by a person; by SIGINT; by SIGTERM; before any
+injection because set-up failed, or because the baseline was not steady; because a process that it depends on
+died; past its time; without a word (the conductor itself died)."""
 
 
 class PhaseSpan(Model):
@@ -24,7 +36,7 @@ class PhaseSpan(Model):
 
 
 class FaultReport(Model):
-    """One fault as it happened: when, where, how strong, what showed that it acted, and whether it is gone."""
+    """One fault as it happened: when, where, how strong, what showed that it acted, whether it is gone."""
 
     name: str
     place: str
@@ -36,7 +48,9 @@ class FaultReport(Model):
     healed_at: float | None = None
     healed: bool = False
     effect: Finding | None = None
-    counts: dict[str, int] = Field(default_factory=dict, description="What the proxy counted, where it counts.")
+    counts: dict[str, int] = Field(
+        default_factory=dict, description="What the proxy counted, where it counts."
+    )
 
 
 class LoadReport(Model):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from slo.model import Model
 
@@ -34,12 +34,19 @@ class Selector(Model):
 
 
 class Ratio(Model):
-    """good / total must be at least `target` (a fraction)."""
+    """good / total must be at least `target` (a fraction); where `bad` is given instead, good is the rest."""
 
     kind: Literal["ratio"] = "ratio"
-    good: Selector
+    good: Selector | None = None
+    bad: Selector | None = None
     total: Selector
     target: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_side(self) -> Ratio:
+        if (self.good is None) is (self.bad is None):
+            raise ValueError("expected exactly one of good and bad")
+        return self
 
 
 class Quantile(Model):
@@ -56,7 +63,7 @@ class Quantile(Model):
 
 
 class Level(Model):
-    """A number (gauge or sum) must compare with `bound`: its largest, smallest or last value, or its increase."""
+    """A number (gauge or sum) must compare with `bound`: its largest, smallest or last value, or increase."""
 
     kind: Literal["level"] = "level"
     source: Selector
@@ -88,7 +95,7 @@ class Invariant(Model):
 
 
 class Recovery(Model):
-    """After the last heal, `objective` holds within `within_s`: in `windows` windows of `window_s` in a row."""
+    """After the last heal `objective` holds within `within_s`: `windows` windows of `window_s` in a row."""
 
     kind: Literal["recovery"] = "recovery"
     name: str

@@ -1,4 +1,4 @@
-"""The outcomes of a judgement and their one ordering; everything else (exit codes, colours) derives from it."""
+"""The outcomes of a judgement and their one ordering; all else (exit codes, colours) derives from it."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ _BEST_FIRST = (Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE, Outcome.FAIL)
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """The worst of `outcomes` (fail, inconclusive, warn, pass); of none at all, inconclusive: nothing is known."""
+    """The worst of `outcomes` (fail, inconclusive, warn, pass); of none at all, inconclusive."""
     return max(outcomes, key=_BEST_FIRST.index, default=Outcome.INCONCLUSIVE)

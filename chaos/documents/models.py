@@ -42,7 +42,9 @@ class _FaultBase(Model):
     """What all faults share: a name, a place, a time within the fault phase."""
 
     name: Name
-    place: str = Field(min_length=1, description="A proxy of the target; each service has one of its own name.")
+    place: str = Field(
+        min_length=1, description="A proxy of the target; each service has one of its own name."
+    )
     at: Duration = Field(0.0, ge=0, description="When it is injected, after the fault phase has begun.")
     for_: Duration | None = Field(
         None, alias="for", gt=0, description="How long it stays; to the end of the fault phase if left out."
@@ -136,7 +138,9 @@ FAULT_MODELS: tuple[type[_FaultBase], ...] = (*get_args(ToxicFault), DownFault)
 class Phases(Model):
     """How long each phase lasts."""
 
-    baseline: Duration = Field(ge=0.5, description="Undisturbed load: the comparison. Not steady: no injection.")
+    baseline: Duration = Field(
+        ge=0.5, description="Undisturbed load: the comparison. Not steady: no injection."
+    )
     fault: Duration = Field(ge=0.5)
     recovery: Duration = Field(ge=0.5)
 
@@ -155,7 +159,9 @@ class ObjectiveUse(Model):
 
     ref: str = Field(min_length=1, description="The name (or path) of an SLO, an Invariant or a Recovery.")
     phases: tuple[Phase, ...] | None = Field(
-        None, min_length=1, description="Where it must hold; by default in all three (recoveries: in recovery)."
+        None,
+        min_length=1,
+        description="Where it must hold; by default in all three (recoveries: in recovery).",
     )
     min_samples: int = Field(1, ge=1, description="With fewer observations the finding is inconclusive.")
     runbook: str | None = Field(None, description="The runbook of a breach; else the objective's annotation.")
@@ -204,7 +210,9 @@ Abort = Annotated[
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, dict | LoadUse) else value
+    if isinstance(value, dict | LoadUse):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 class ExperimentSpec(Model):

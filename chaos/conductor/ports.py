@@ -1,0 +1,70 @@
+"""The ports through which the conductor touches the world; the fakes in `chaos.testing` keep them honest."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from chaos.faults.undo import Undo
+from chaos.plan import PlannedFault
+from slo.objective import Phase
+
+
+class Clock(Protocol):
+    """Time, in Unix seconds, that never runs backwards."""
+
+    def now(self) -> float:
+        """The time."""
+        ...
+
+    def wait(self, until: float, wake: threading.Event) -> None:
+        """Return at `until`, or earlier when `wake` is set."""
+        ...
+
+
+class Faults(Protocol):
+    """Injects and heals faults."""
+
+    def undo(self, fault: PlannedFault) -> Undo:
+        """What will take `fault` away again; known before anything is done."""
+        ...
+
+    def inject(self, fault: PlannedFault, undo: Undo) -> None:
+        """Put `fault` in place. Raises OSError when the proxy refuses it or does not answer."""
+        ...
+
+    def heal(self, fault: str, undo: Undo) -> None:
+        """Take it away and verify that it is gone; idempotent. Raises OSError when it may still be there."""
+        ...
+
+    def counts(self, fault: PlannedFault) -> dict[str, int]:
+        """What the proxy counted of it; empty where it does not count."""
+        ...
+
+
+class Load(Protocol):
+    """A generator that is up and waits for its first phase."""
+
+    def begin(self, phase: Phase, at: float) -> None:
+        """Operations due at or after `at` (Unix seconds) belong to `phase`; the first starts arrivals."""
+        ...
+
+    def stop(self) -> bool:
+        """No more arrivals; open operations are given their time. True when the last numbers have come in."""
+        ...
+
+
+class WallClock:
+    """The machine's clock, anchored once so that a step of the wall clock cannot turn a run around."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return time.monotonic() + self._offset
+
+    def wait(self, until: float, wake: threading.Event) -> None:
+        """Sleep to within a fraction of a millisecond of `until`."""
+        wake.wait(max(0.0, until - self.now()))

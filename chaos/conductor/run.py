@@ -1,0 +1,204 @@
+"""One run: set up what the plan needs, perform it, take everything down again, leave a folder to judge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos import __version__
+from chaos.conductor.faults import ProxyFaults
+from chaos.conductor.interrupts import Interrupts
+from chaos.conductor.load import LocustLoad
+from chaos.conductor.perform import Performance, Stopped
+from chaos.conductor.places import Places
+from chaos.conductor.ports import WallClock
+from chaos.conductor.ready import NotReady, healthy, wait_until
+from chaos.conductor.stage import Stage
+from chaos.conductor.telemetry import Telemetry
+from chaos.faults.toxiproxy import Lease
+from chaos.guard import Guard
+from chaos.journal import (
+    Journal,
+    LoadReady,
+    RunEnded,
+    RunStarted,
+    ServiceReady,
+    SetupFailed,
+    outstanding,
+)
+from chaos.judge import judge_baseline
+from chaos.plan import Plan
+from chaos.progress import Progress
+from chaos.registry import TargetBusy, target_lock
+from chaos.verdict import Ending
+from loadtests.profile import LoadPlan, Workload
+from slo.finding import Finding, Window
+
+HEALTH_WITHIN_S = 30.0
+
+
+class Run:
+    """One performance of a plan, and its folder."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        name: str,
+        folder: Path,
+        experiment_yaml: str,
+        repeat: str,
+        stage: Stage,
+        interrupts: Interrupts,
+        progress: Progress,
+    ) -> None:
+        self.plan = plan
+        self.name = name
+        self.folder = folder
+        self.stage = stage
+        self._repeat = repeat
+        self._interrupts = interrupts
+        self._progress = progress
+        self._clock = WallClock()
+        self._guard = Guard(plan)
+        self._began = self._clock.now()
+        folder.mkdir(parents=True)
+        (folder / "experiment.yaml").write_text(experiment_yaml)
+        (folder / "plan.json").write_text(plan.model_dump_json(by_alias=True, indent=2))
+        self.journal = Journal(folder / "events.jsonl", self._clock.now)
+        self.telemetry = Telemetry(folder / "metrics.jsonl")
+
+    def conduct(self) -> Ending:
+        """Set up, perform, take down. Whatever happens, faults are healed and the folder can be judged."""
+        self.stage.registration.add_run(self.folder)
+        self.journal.record(
+            RunStarted(run=self.name, version=__version__, pid=os.getpid(), repeat=self._repeat)
+        )
+        self.stage.receiver.subscribe(self.telemetry.receive)
+        try:
+            ending = self._with_target()
+        finally:
+            self.telemetry.close()
+            if outstanding(self.journal.events):
+                self.stage.unhealed.append(self.journal.path)
+        self.journal.record(RunEnded(ending=ending))
+        self.journal.close()
+        return ending
+
+    def _with_target(self) -> Ending:
+        try:
+            with target_lock(self.plan.target, self.name):
+                return self._set_up_and_perform()
+        except Stopped as stopped:
+            if stopped.event is not None:
+                self.journal.record(stopped.event)
+            return stopped.ending
+        except (TargetBusy, NotReady, OSError) as error:
+            self.journal.record(SetupFailed(reason=str(error)))
+            return "setup-failed"
+
+    def _set_up_and_perform(self) -> Ending:
+        places = Places(self.plan, self.name, self.stage, self.journal, self.folder / "logs")
+        try:
+            for service in self.plan.services:
+                if service.demo:
+                    self.stage.start_demo(service.demo)  # all at once: each takes seconds to import
+            places.start_server()
+            for service in self.plan.services:
+                address = self._service_ready(service.name, service.demo, service.address, service.health)
+                self.journal.record(ServiceReady(service=service.name, address=address))
+                places.upstreams[service.name] = address
+            places.open()
+            load = LocustLoad(self.stage, self._load_plan(places), self.folder, self.telemetry.heard)
+            load.start()
+            try:
+                load.wait_ready(self._check_set_up)
+            except BaseException:
+                load.stop()
+                raise
+            self.journal.record(LoadReady())
+            return self._perform(places, load)
+        finally:
+            places.close()
+
+    def _service_ready(self, name: str, demo: str | None, address: str | None, health: str | None) -> str:
+        if demo is not None:
+            return self.stage.demo_address(demo, self._check_set_up)
+        if address is None:
+            raise NotReady(f"service {name} has no address")
+        if health is not None:
+            path = health
+
+            def ready() -> bool:
+                self._check_set_up()
+                return healthy(address, path)
+
+            wait_until(f"service {name} (http://{address}{path})", ready, within_s=HEALTH_WITHIN_S)
+        return address
+
+    def _load_plan(self, places: Places) -> LoadPlan:
+        return LoadPlan(
+            run=self.name,
+            seed=self.plan.seed,
+            workloads=tuple(
+                Workload(name=w.name, url=f"http://{places.address(w.place)}", profile=w.profile)
+                for w in self.plan.workloads
+            ),
+            boundaries=self.plan.boundaries,
+            otlp_endpoint=self.stage.receiver.endpoint,
+            history=str(self.folder / "history"),
+        )
+
+    def _perform(self, places: Places, load: LocustLoad) -> Ending:
+        faults = ProxyFaults(
+            places.server,
+            self.stage.keeper,
+            run=self.name,
+            journal=self.journal.path,
+            names=places.names,
+            lease=Lease(holder=self.name, ttl_ms=round(self.plan.lease_s * 1000)),
+        )
+        performance = Performance(
+            self.plan,
+            clock=self._clock,
+            faults=faults,
+            load=load,
+            journal=self.journal,
+            look=self._look(places),
+            judge_baseline=self._judge_baseline,
+            wake=self._interrupts.wake,
+        )
+        return performance.perform()
+
+    def _judge_baseline(self, window: Window) -> tuple[bool, tuple[Finding, ...]]:
+        with self.telemetry.reading() as samples:
+            return judge_baseline(self.plan, samples, window)
+
+    def _look(self, places: Places) -> Callable[[Performance], None]:
+        def look(performance: Performance) -> None:
+            self._check_set_up()
+            places.renew()
+            now = self._clock.now()
+            if now - self._began > self.plan.deadline_s:
+                raise Stopped("overran")
+            phase, started = performance.phase, performance.started
+            since = performance.phase_started[phase] if phase else started
+            with self.telemetry.reading() as samples:
+                met = self._guard.check(samples, started, phase, since, now)
+                if met is not None:
+                    raise Stopped("condition", met)
+                self._progress.update(
+                    samples,
+                    started=started,
+                    phase=phase,
+                    phase_started=since,
+                    active=tuple(performance.active),
+                    now=now,
+                )
+
+        return look
+
+    def _check_set_up(self) -> None:
+        self._interrupts.check()
+        self.stage.check()

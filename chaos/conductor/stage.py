@@ -1,0 +1,114 @@
+"""A stage: what serves all runs of one `brownout run`, started once and ended with it.
+
+The registry entry is written before the keeper starts, and the keeper starts before anything else: from then
+on everything that is started has an owner that outlives the conductor by a lease at most.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from probes.otlp import Receiver
+
+from chaos.conductor.perform import Stopped
+from chaos.conductor.ready import healthy, ready_line, wait_until
+from chaos.healing import end_processes
+from chaos.journal import PartDied, outstanding, read_events
+from chaos.keeper.handle import Keeper
+from chaos.registry import MARKER, Registration, processes_of
+
+DEMO_WITHIN_S = 60.0
+
+
+class Stage:
+    """The receiver, the keeper and the demo services of one invocation."""
+
+    def __init__(self, lease_s: float) -> None:
+        self.lease_s = lease_s
+        self.registration = Registration()
+        name = self.registration.stage.stage
+        self.receiver = Receiver()
+        self.receiver.start()
+        environment = {MARKER: name, "OTEL_EXPORTER_OTLP_ENDPOINT": self.receiver.endpoint}
+        self.keeper = Keeper(lease_s, environment=environment, pass_fds=[self.registration.keeper_fd])
+        self._logs = self.registration.stage.logs
+        self._expected: set[str] = set()
+        self._gone: dict[str, int] = {}
+        self._demos: dict[str, str] = {}
+        self.unhealed: list[Path] = []
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.keeper.close()
+        self.receiver.stop()
+        name = self.registration.stage.stage
+        survivors = end_processes(processes_of(name))  # none, unless the keeper itself was killed
+        # The keeper has tried once more by now; what is still open stays registered for `brownout heal`.
+        open_still = [path for path in self.unhealed if outstanding(read_events(path))]
+        self.registration.close(clean=not survivors and not open_still)
+
+    def start_demo(self, demo: str) -> None:
+        """Start a demo service in the background, unless it runs already."""
+        if demo not in self._expected:
+            argv = [sys.executable, "-m", "chaos.demo", demo, "--port", "0", "--exit-with-stdin"]
+            self.spawn(demo, argv, {}, self._logs)
+
+    def demo_address(self, demo: str, check: Callable[[], None]) -> str:
+        """host:port of a demo service, once it is healthy; `check` is called on the way. Raises NotReady."""
+        if demo not in self._demos:
+            self.start_demo(demo)
+
+            def lives() -> bool:
+                check()
+                return self.lives(demo)
+
+            address = ready_line(demo, self._logs, lives, within_s=DEMO_WITHIN_S)["address"]
+            wait_until(f"demo {demo}", lambda: healthy(address, "/healthz"), within_s=DEMO_WITHIN_S)
+            self._demos[demo] = address
+        return self._demos[demo]
+
+    def spawn(self, name: str, argv: list[str], env: dict[str, str], logs: Path) -> None:
+        """Start a process that runs are to notice the end of. Raises KeeperLost."""
+        self._gone.pop(name, None)
+        self.keeper.spawn(name, argv, env=env, logs=logs)
+        self._expected.add(name)
+
+    def expect_end(self, name: str) -> None:
+        """From here on the end of this process is no surprise."""
+        self._expected.discard(name)
+
+    def stop(self, name: str) -> None:
+        """End a process that `spawn` started."""
+        self.expect_end(name)
+        self.keeper.stop(name)
+
+    def lives(self, name: str) -> bool:
+        """Whether a process that `spawn` started is still running."""
+        self._drain()
+        return name not in self._gone and not self.keeper.lost.is_set()
+
+    def check(self) -> None:
+        """Raise Stopped when the keeper or a process that runs depend on has ended."""
+        self._drain()
+        if self.keeper.lost.is_set():
+            raise Stopped("part-died", PartDied(part="keeper", reason="the keeper process ended"))
+        for name in self._expected & self._gone.keys():
+            code = self._gone[name]
+            how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            raise Stopped("part-died", PartDied(part=name, reason=how))
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                name, code = self.keeper.exited.get_nowait()
+            except queue.Empty:
+                return
+            self._gone[name] = code

@@ -1,0 +1,131 @@
+"""`brownout validate`: documents of any kind, each checked as far as if it were about to be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos.documents.document import Document, Kind, validated
+from chaos.documents.hosts import target_problems
+from chaos.documents.library import NAMED_KINDS, NOUNS, Library, Reference, Unknown, yaml_files
+from chaos.documents.loads import profile_problems
+from chaos.documents.models import Target
+from chaos.documents.problems import BadInput, Problem, in_order, problem_at, shown, shown_path
+from chaos.documents.project import PROJECT_FILE, ProjectFolder, read_project
+from chaos.documents.requirements import ResolvedObjectives, objective_of
+from chaos.documents.resolve import resolve_document
+from chaos.documents.suites import resolve_suite
+from chaos.documents.tree import Place, Scalar, descend
+
+_SKIPPED = {".git", ".venv", "node_modules", "__pycache__", "runs"}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `validate_paths` looked at, and what is wrong with it."""
+
+    problems: tuple[Problem, ...]
+    documents: int
+    files: int
+
+
+def validate_paths(paths: Iterable[str], project: ProjectFolder) -> Checked:
+    """Check files, folders (with all below them) and names. Nothing is raised for what is found."""
+    library = Library(project)
+    problems: list[Problem] = []
+    documents: list[Document] = []
+    files: dict[Path, None] = {}
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            below = _files_below(path)
+            if not below:
+                problems.append(Problem(text, 0, 0, "", "expected YAML files, got a folder without any"))
+            files.update(dict.fromkeys(below))
+        elif path.exists() or Reference(text, Place("")).is_path:
+            files[path] = None
+        else:
+            try:
+                documents.append(library.find(NAMED_KINDS, Reference(text, Place(""))))
+            except Unknown as unknown:
+                problems += unknown.problems
+    named = {Path(document.path) for document in documents}
+    for path in files:
+        if path.name == PROJECT_FILE:
+            try:
+                read_project(path)
+            except BadInput as bad:
+                problems += bad.problems
+        found, wrong = library.documents_in(path)
+        problems += wrong
+        documents += [document for document in found if path not in named]
+    for document in documents:
+        problems += document_problems(document, library)
+    problems += _twice(documents)
+    return Checked(in_order(problems), len(documents), len(set(files) | named))
+
+
+def document_problems(document: Document, library: Library) -> list[Problem]:
+    """Everything that is wrong with one document, references included."""
+    try:
+        if document.kind == "Experiment":
+            resolve_document(document, library)
+        elif document.kind == "Suite":
+            resolve_suite(document, library)
+        elif document.kind in ("SLO", "Invariant", "Recovery"):
+            return _objective_problems(document, library)
+        else:
+            model = validated(document.kind, document.tree)
+            if isinstance(model, list):
+                return model
+            if isinstance(model, Target):
+                return target_problems(document, model, library.project)
+            if document.kind == "LoadProfile":
+                return profile_problems(document)
+    except BadInput as bad:
+        return list(bad.problems)
+    return []
+
+
+def _objective_problems(document: Document, library: Library) -> list[Problem]:
+    model = validated(document.kind, document.tree)
+    if isinstance(model, list):
+        return model
+    result = ResolvedObjectives()
+    reference = Reference(document.name, document.tree.place, "", Path(document.path))
+    objective_of(reference, library, result)
+    return result.problems
+
+
+def _twice(documents: list[Document]) -> list[Problem]:
+    """Names that two of the documents share, within one kind and one folder."""
+    problems: list[Problem] = []
+    first: dict[tuple[str, str, Path], Document] = {}
+    for document in documents:
+        key = (NOUNS[document.kind], document.name, Path(document.path).parent.absolute())
+        other = first.setdefault(key, document)
+        if other is not document and document.name:
+            place = _name_place(document)
+            there = _name_place(other)
+            message = f"{shown(document.name)} is the name of another {key[0]} too"
+            hint = f"the other one is at {shown_path(there.path)}:{there.line}:{there.column}"
+            problems.append(problem_at(place, "metadata.name", message, hint))
+    return problems
+
+
+def _name_place(document: Document) -> Place:
+    node, place = descend(document.tree, ("metadata", "name"))
+    return node.place if isinstance(node, Scalar) else place
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """The YAML files in a folder and below it; of a project, those in the folders that hold documents."""
+    found = yaml_files(folder)
+    for below in sorted(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()):
+        if below.name not in _SKIPPED and not below.name.startswith("."):
+            found += _files_below(below)
+    return found
+
+
+KINDS: tuple[Kind, ...] = NAMED_KINDS

@@ -1,0 +1,114 @@
+"""Whether an experiment's faults fit its phases, its target and what a proxy can do.
+
+Toxiproxy does not validate: a slicer whose variation exceeds its size crashes the whole server, and a
+latency of half a millisecond becomes none. Such attributes are refused here, where they were written.
+"""
+
+from __future__ import annotations
+
+from chaos.documents.models import (
+    BandwidthFault,
+    DownFault,
+    Experiment,
+    Fault,
+    LatencyFault,
+    SlicerFault,
+)
+from chaos.documents.problems import Problem, did_you_mean, listed, problem_at
+from chaos.documents.tree import Mapping, Steps, descend, spelled
+from slo.quantities import format_duration
+
+_LONGEST_S = 24 * 3600.0
+_LARGEST_BYTES = 2**40
+_DURATION_KEYS = ("latency", "jitter", "delay", "timeout")
+
+
+def fault_problems(tree: Mapping, experiment: Experiment, places: list[str] | None) -> list[Problem]:
+    """Everything about the faults that cannot be performed. `places` are the target's, None when unknown."""
+    problems: list[Problem] = []
+    seen: dict[str, int] = {}
+    for index, fault in enumerate(experiment.spec.faults):
+
+        def refuse(key: str, message: str, hint: str = "", at: int = index) -> None:
+            steps: Steps = ("spec", "faults", at, key)
+            problems.append(problem_at(descend(tree, steps)[1], spelled(steps), message, hint))
+
+        if fault.name in seen:
+            refuse("name", f"{fault.name} is the name of faults[{seen[fault.name]}] too")
+        seen.setdefault(fault.name, index)
+        if places is not None and fault.place not in places:
+            hint = did_you_mean(fault.place, places, otherwise=f"its places are {listed(places, 'and')}")
+            refuse("place", f"the target {experiment.spec.target} has no place {fault.place}", hint)
+        for key, message, hint in (*_time(fault, experiment), *_sanity(fault)):
+            refuse(key, message, hint)
+    return problems + _overlaps(tree, experiment)
+
+
+def span(fault: Fault, experiment: Experiment) -> tuple[float, float]:
+    """When a fault is injected and healed, in seconds after the fault phase has begun."""
+    end = experiment.spec.phases.fault if fault.for_ is None else fault.at + fault.for_
+    return fault.at, end
+
+
+def _time(fault: Fault, experiment: Experiment) -> list[tuple[str, str, str]]:
+    length = experiment.spec.phases.fault
+    begin, end = span(fault, experiment)
+    if begin >= length:
+        message = f"expected a time before the fault phase ends ({format_duration(length)})"
+        return [("at", f"{message}, got {format_duration(begin)}", "")]
+    if end > length + 1e-9:
+        message = f"expected at most {format_duration(length - begin)}, when the fault phase ends"
+        hint = f"it would be healed at {format_duration(end)} of {format_duration(length)}"
+        return [("for", f"{message}, got {format_duration(end - begin)}", hint)]
+    return []
+
+
+def _sanity(fault: Fault) -> list[tuple[str, str, str]]:
+    found: list[tuple[str, str, str]] = []
+    if isinstance(fault, DownFault):
+        return found
+    if fault.toxicity == 0:
+        found.append(
+            ("toxicity", "expected more than 0: it would never strike", "leave it out to strike always")
+        )
+    least = 1e-6 if isinstance(fault, SlicerFault) else 1e-3
+    for key in _DURATION_KEYS:
+        seconds = getattr(fault, key, 0.0)
+        if seconds > _LONGEST_S:
+            found.append((key, f"expected at most 24h, got {format_duration(seconds)}", ""))
+        if 0 < seconds < least:
+            found.append(
+                (key, f"expected at least {format_duration(least)}, got {format_duration(seconds)}", "")
+            )
+    if isinstance(fault, LatencyFault) and fault.latency == 0 and fault.jitter == 0:
+        found.append(("latency", "expected a latency or a jitter: this fault does nothing", ""))
+    if isinstance(fault, BandwidthFault) and 0 < fault.rate < 1000:
+        found.append(
+            ("rate", f"expected 0B/s or at least 1kB/s, got {fault.rate:g}B/s", "proxies count whole kB/s")
+        )
+    if isinstance(fault, SlicerFault) and fault.size_variation >= fault.average_size:
+        message = f"expected less than average_size ({fault.average_size:g}B), got {fault.size_variation:g}B"
+        found.append(("size_variation", message, ""))
+    for key in ("rate", "average_size", "size_variation", "bytes"):
+        if getattr(fault, key, 0.0) > _LARGEST_BYTES:
+            found.append((key, "expected at most 1024GiB", ""))
+    return found
+
+
+def _overlaps(tree: Mapping, experiment: Experiment) -> list[Problem]:
+    """A proxy is either up or down: of two `down` faults at once, the first heal would undo both."""
+    problems: list[Problem] = []
+    downs = [(i, f) for i, f in enumerate(experiment.spec.faults) if isinstance(f, DownFault)]
+    for position, (index, fault) in enumerate(downs):
+        for _, other in downs[:position]:
+            begin, end = span(fault, experiment)
+            first, last = span(other, experiment)
+            if fault.place == other.place and begin < last and first < end:
+                steps: Steps = ("spec", "faults", index)
+                message = f"{fault.place} is down already: {other.name} overlaps with {fault.name}"
+                problems.append(
+                    problem_at(
+                        descend(tree, steps)[1], spelled(steps), message, "let one end before the other"
+                    )
+                )
+    return problems

@@ -1,0 +1,128 @@
+"""A load profile as an experiment uses it: the profile's own keys, overridden by the experiment's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from chaos.documents.document import Document
+from chaos.documents.library import Library, Reference, Unknown
+from chaos.documents.problems import Problem, did_you_mean, listed, problem_at
+from chaos.documents.tree import Entry, Mapping, Node, Scalar, Sequence, Steps, descend, plain, spelled
+from chaos.documents.wording import problems_of
+from loadtests.profile import LoadProfileSpec
+
+_SPEC: TypeAdapter[LoadProfileSpec] = TypeAdapter(LoadProfileSpec)
+_OVERRIDES = ("arrivals", "process", "with")
+
+
+@dataclass(frozen=True)
+class ResolvedLoad:
+    """One workload: its name (the profile's, numbered when it is used again), and its profile as merged."""
+
+    name: str
+    document: Document
+    profile: LoadProfileSpec
+
+
+def uses(tree: Mapping) -> list[tuple[Steps, Mapping]]:
+    """The items of `spec.load` and where they stand; a single one may be written without a list."""
+    node, _ = descend(tree, ("spec", "load"))
+    if isinstance(node, Mapping):
+        return [(("spec", "load", 0), node)]
+    if isinstance(node, Sequence):
+        return [(("spec", "load", i), item) for i, item in enumerate(node.items) if isinstance(item, Mapping)]
+    return []
+
+
+def resolved_loads(
+    tree: Mapping, library: Library, reference: Reference, places: list[str] | None
+) -> tuple[list[ResolvedLoad], list[Problem]]:
+    """The workloads of an experiment, and what is wrong with them.
+
+    `reference` is the experiment's own (its home is where paths are relative to); `places` are the target's
+    services and proxies, None when the target is unknown.
+    """
+    loads: list[ResolvedLoad] = []
+    problems: list[Problem] = []
+    for steps, use in uses(tree):
+        name = use.get("profile")
+        if not (isinstance(name, Scalar) and isinstance(name.value, str) and name.value):
+            continue  # the experiment's own validation says so
+        key = (*steps, "profile")
+        try:
+            document = library.find(
+                ("LoadProfile",), Reference(name.value, name.place, spelled(key), reference.home)
+            )
+        except Unknown as unknown:
+            problems += unknown.problems
+            continue
+        merged = _merged(document.tree, use)
+        profile = _validated(merged, tree.place.path, steps)
+        if isinstance(profile, list):
+            problems += profile
+            continue
+        if places is not None and profile.service not in places:
+            node, place = descend(merged, ("service",))
+            known = f"its places are {listed(places, 'and')}"
+            hint = did_you_mean(profile.service, places, otherwise=known)
+            message = f"the load profile {document.name} needs the service {profile.service}, which the target has not"
+            problems.append(problem_at(name.place if node else place, spelled(key), message, hint))
+        loads.append(ResolvedLoad(_free(document.name, [load.name for load in loads]), document, profile))
+    return loads, problems
+
+
+def profile_problems(document: Document) -> list[Problem]:
+    """What is wrong with a load profile by itself."""
+    spec = document.tree.get("spec")
+    if not isinstance(spec, Mapping):
+        return []
+    found = _validated(spec, "", ())
+    return found if isinstance(found, list) else []
+
+
+def _free(name: str, taken: list[str]) -> str:
+    number = 1 + sum(1 for other in taken if other == name or other.startswith(f"{name}-"))
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _merged(profile: Mapping, use: Mapping) -> Mapping:
+    """The profile's spec with the overrides put over it; every node keeps its own place."""
+    spec = profile.get("spec")
+    base = spec if isinstance(spec, Mapping) else Mapping(profile.place, {})
+    entries = dict(base.entries)
+    for key in _OVERRIDES:
+        entry = use.entries.get(key)
+        if entry is None or (isinstance(entry.value, Scalar) and entry.value.value is None):
+            continue
+        own = base.get(key)
+        value: Node = entry.value
+        if key == "with" and isinstance(own, Mapping) and isinstance(value, Mapping):
+            value = Mapping(value.place, {**own.entries, **value.entries})
+        entries[key] = Entry(entry.place, value)
+    return Mapping(base.place, entries)
+
+
+def _validated(spec: Mapping, experiment: str, steps: Steps) -> LoadProfileSpec | list[Problem]:
+    """The profile, or problems: keyed by the experiment where it overrides, else by the profile."""
+    import json
+
+    try:
+        return _SPEC.validate_json(json.dumps(plain(spec)), strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        own = problems_of(error, LoadProfileSpec, spec, ("spec",))
+        if not experiment:
+            return own
+        theirs = problems_of(error, LoadProfileSpec, spec, steps)
+        return [
+            mine if mine.path != experiment and not mine.path.startswith("--set") else their
+            for mine, their in zip(own, theirs, strict=True)
+        ]
+
+
+USERS: tuple[str, ...] = tuple(
+    get_args(member.model_fields["user"].annotation)[0] for member in get_args(get_args(LoadProfileSpec)[0])
+)
+"""The kinds of user that a profile can have."""

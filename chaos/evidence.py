@@ -1,0 +1,56 @@
+"""The evidence of a run: what its folder holds, read back for the judge. The only way to a verdict.
+
+A run that has just ended is judged from its folder too, so that judging it again offline gives the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from loadtests.columns import read_table
+from probes.metrics_file import read_samples
+
+from chaos.journal import Event, PhaseStarted, RunStarted, read_events
+from chaos.plan import Plan
+from slo.series import Samples
+
+
+class NoRun(ValueError):
+    """A folder that is no run's: what is missing."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a verdict rests on. `history` has one row per attempt (see `loadtests.history`)."""
+
+    run: str
+    plan: Plan
+    events: tuple[Event, ...]
+    samples: Samples
+    history: pa.Table
+
+
+def gather(folder: Path) -> Evidence:
+    """Read a run folder, however its run ended.
+
+    Raises:
+        NoRun: it holds no plan or no journal, or they are damaged.
+    """
+    try:
+        plan = Plan.model_validate_json((folder / "plan.json").read_bytes())
+        events = tuple(read_events(folder / "events.jsonl"))
+    except FileNotFoundError as error:
+        raise NoRun(f"{folder}: no run folder: {Path(error.filename).name} is missing") from error
+    except ValueError as error:
+        raise NoRun(f"{folder}: its plan or journal is damaged: {error}") from error
+    starts = [(event.phase, event.t) for event in events if isinstance(event, PhaseStarted)]
+    name = next((event.run for event in events if isinstance(event, RunStarted)), folder.name)
+    return Evidence(
+        run=name,
+        plan=plan,
+        events=events,
+        samples=read_samples(folder / "metrics.jsonl"),
+        history=read_table(folder / "history", starts),
+    )

@@ -1,0 +1,315 @@
+"""Judging: evidence in, verdict out. Pure, so that the same evidence always gives the same verdict.
+
+What is not known never passes: a phase that was not reached, a fault without evidence that it acted, a load
+that the generator could not deliver, a journal without an end are findings of their own (`precondition`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from probes.episodes import judge_invariant
+
+from chaos.evidence import Evidence
+from chaos.exits import Exit, exit_for
+from chaos.journal import (
+    ConditionMet,
+    Event,
+    FaultFailed,
+    FaultHealed,
+    FaultInjected,
+    HealFailed,
+    LoadStopped,
+    PartDied,
+    PhaseStarted,
+    ProxyServerReady,
+    RunEnded,
+    RunStarted,
+    outstanding,
+)
+from chaos.plan import Plan, PlannedFault
+from chaos.preconditions import preconditions
+from chaos.verdict import Ending, FaultReport, LoadReport, PhaseSpan, Verdict
+from loadtests import metrics
+from slo.evaluate import judge_objective
+from slo.evidence import judge_effect
+from slo.finding import Finding, Window
+from slo.objective import (
+    Invariant,
+    Level,
+    Objective,
+    Phase,
+    Quantile,
+    Ratio,
+    Recovery,
+    Requirement,
+    Selector,
+)
+from slo.outcome import Outcome, worst
+from slo.recovery import judge_recovery
+from slo.series import Samples
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The verdict on a run, from its evidence alone."""
+    plan, events = evidence.plan, evidence.events
+    ending = _ending(events)
+    spans = phase_spans(events)
+    faults = tuple(_fault(fault, evidence, spans) for fault in plan.faults)
+    load = load_report(evidence)
+    required = [f for r in plan.requirements for f in _require(r, evidence, spans)] if spans else []
+    before = preconditions(plan, events, spans, ending, faults, load, evidence.samples)
+    effects = [fault.effect for fault in faults if fault.effect is not None]
+    findings = (*before, *effects, *required)
+    outcome = _outcome(findings, ending)
+    left = tuple(_left_behind(events))
+    started = next((e for e in events if isinstance(e, RunStarted)), None)
+    server = next((e for e in events if isinstance(e, ProxyServerReady)), None)
+    return Verdict(
+        run=evidence.run,
+        experiment=plan.experiment,
+        hypothesis=plan.hypothesis,
+        target=plan.target,
+        outcome=outcome,
+        exit_code=_exit(outcome, ending, events, left),
+        ending=ending,
+        reasons=_reasons(findings, outcome),
+        seed=plan.seed,
+        repeat=started.repeat if started else "",
+        started_at=events[0].t if events else 0.0,
+        ended_at=events[-1].t if events else 0.0,
+        proxy=server.server if server else "",
+        phases=tuple(spans.values()),
+        findings=findings,
+        faults=faults,
+        load=load,
+        left_behind=left,
+    )
+
+
+def judge_baseline(plan: Plan, samples: Samples, window: Window) -> tuple[bool, tuple[Finding, ...]]:
+    """Whether the baseline is steady: there was load, and no objective of the baseline misses its target.
+
+    An interval that still straddles a target because the baseline is short does not stop the run, as long as
+    what was seen meets it; the finding itself stays inconclusive.
+    """
+    findings = []
+    steady = True
+    for r in plan.requirements:
+        if isinstance(r.objective, Objective) and "baseline" in r.phases:
+            finding = judge_objective(r.objective, window, samples, min_samples=1, runbook=r.runbook)
+            findings.append(finding)
+            steady = steady and _meets(r.objective, finding)
+    for workload in plan.workloads:
+        metric = metrics.PRIMARY[workload.profile.user]
+        if not samples.tally(Selector(metric=metric, filters={metrics.WORKLOAD: workload.name}), window):
+            findings.append(
+                Finding(
+                    objective=f"load/{workload.name}",
+                    kind="precondition",
+                    phase="baseline",
+                    outcome=Outcome.INCONCLUSIVE,
+                    reason=f"no operation of {workload.name} was seen in the baseline ({metric})",
+                )
+            )
+            steady = False
+    return steady, tuple(findings)
+
+
+def _meets(objective: Objective, finding: Finding) -> bool:
+    """Whether what was seen meets the target, however wide its interval is; nothing seen does not."""
+    if finding.value is None or finding.outcome is Outcome.FAIL:
+        return False
+    match objective.indicator:
+        case Ratio(target=target):
+            return finding.value >= target
+        case Quantile(at_most=at_most):
+            return finding.value <= at_most
+        case Level():
+            return finding.outcome.passes
+
+
+def phase_spans(events: Iterable[Event]) -> dict[Phase, PhaseSpan]:
+    """When each phase really was; the last one ends where arrivals stopped, or with the journal."""
+    spans: dict[Phase, PhaseSpan] = {}
+    current: PhaseStarted | None = None
+    last = 0.0
+    for event in events:
+        if isinstance(event, PhaseStarted | LoadStopped | ConditionMet | PartDied) and current is not None:
+            spans[current.phase] = PhaseSpan(phase=current.phase, start=current.t, end=event.t)
+            current = None
+        if isinstance(event, PhaseStarted):
+            current = event
+        last = event.t
+    if current is not None:
+        spans[current.phase] = PhaseSpan(phase=current.phase, start=current.t, end=last)
+    return spans
+
+
+def _ending(events: tuple[Event, ...]) -> Ending:
+    return next((event.ending for event in events if isinstance(event, RunEnded)), "died")
+
+
+def _fault(fault: PlannedFault, evidence: Evidence, spans: dict[Phase, PhaseSpan]) -> FaultReport:
+    injected = healed = None
+    failed = ""
+    counts: dict[str, int] = {}
+    for event in evidence.events:
+        match event:
+            case FaultInjected() if event.fault == fault.name:
+                injected = event.t
+            case FaultFailed() if event.fault == fault.name:
+                failed = event.reason
+            case FaultHealed() if event.fault == fault.name:
+                healed, counts = event.t, event.counts
+            case _:
+                pass
+    effect = None
+    if injected is not None and "baseline" in spans:
+        until = healed or evidence.events[-1].t
+        effect = _effect(fault, evidence.samples, spans["baseline"], Window(start=injected, end=until))
+    elif failed:
+        effect = Finding(
+            objective=f"effect/{fault.name}",
+            kind="effect",
+            phase="fault",
+            outcome=Outcome.INCONCLUSIVE,
+            reason=f"fault {fault.name} could not be injected: {failed}",
+            runbook="fault-without-effect",
+        )
+    return FaultReport(
+        name=fault.name,
+        place=fault.place,
+        type=fault.type,
+        stream=fault.stream,
+        toxicity=fault.toxicity,
+        attributes={name: float(value) for name, value in fault.attributes.items()},
+        injected_at=injected,
+        healed_at=healed,
+        healed=healed is not None,
+        effect=effect,
+        counts=counts,
+    )
+
+
+def _effect(fault: PlannedFault, samples: Samples, baseline: PhaseSpan, window: Window) -> Finding:
+    """Any one of the fault's effects is evidence; without one, the reasons say what was looked for."""
+    before = Window(start=baseline.start, end=baseline.end)
+    found = [judge_effect(effect, samples, before, window) for effect in fault.effects]
+    best = next((f for f in found if f.outcome.passes), None)
+    reason = best.reason if best else "; ".join(f.reason for f in found)
+    if best is None:
+        reason = f"fault {fault.name} at {fault.place} had no observable effect: {reason}"
+    chosen = best or found[0]
+    return chosen.model_copy(
+        update={
+            "objective": f"effect/{fault.name}",
+            "phase": "fault",
+            "reason": reason,
+            "runbook": None if best else "fault-without-effect",
+            "window": window,
+        }
+    )
+
+
+def _require(requirement: Requirement, evidence: Evidence, spans: dict[Phase, PhaseSpan]) -> list[Finding]:
+    return [_judge_in(requirement, phase, evidence, spans) for phase in requirement.phases]
+
+
+def _judge_in(
+    requirement: Requirement, phase: Phase, evidence: Evidence, spans: dict[Phase, PhaseSpan]
+) -> Finding:
+    what, samples, runbook = requirement.objective, requirement.min_samples, requirement.runbook
+    span = spans.get(phase)
+    if span is None:
+        kind = what.indicator.kind if isinstance(what, Objective) else what.kind
+        return Finding(
+            objective=what.name,
+            kind=kind,
+            phase=phase,
+            outcome=Outcome.INCONCLUSIVE,
+            reason=f"the {phase} phase was not reached",
+            runbook=runbook,
+        )
+    window = Window(start=span.start, end=span.end, phase=phase)
+    match what:
+        case Objective():
+            return judge_objective(what, window, evidence.samples, min_samples=samples, runbook=runbook)
+        case Invariant():
+            return judge_invariant(what, evidence.history, phase, min_samples=samples, runbook=runbook)
+        case Recovery():
+            healed = max((e.t for e in evidence.events if isinstance(e, FaultHealed)), default=span.start)
+            return judge_recovery(
+                what, evidence.samples, healed, span.end, min_samples=samples, runbook=runbook
+            )
+
+
+def load_report(evidence: Evidence) -> LoadReport:
+    """What the generator did over the whole run: arrivals by its telemetry, operations by its history."""
+    arrivals = dict.fromkeys(("served", "late", "dropped"), 0)
+    if evidence.events:
+        window = Window(start=evidence.events[0].t, end=evidence.events[-1].t)
+        for state in arrivals:
+            selector = Selector(metric=metrics.ARRIVALS, filters={metrics.ARRIVAL_STATE: state})
+            tally = evidence.samples.tally(selector, window)
+            arrivals[state] = round(tally.count) if tally else 0
+    history = evidence.history
+    return LoadReport(
+        arrivals=sum(arrivals.values()),
+        dropped=arrivals["dropped"],
+        late=arrivals["late"],
+        operations=_rows(pc.equal(history["final"], True)),
+        retries=_rows(pc.greater(history["attempt"], 0)),
+        unfinished=_rows(pc.equal(history["outcome"], "unfinished")),
+    )
+
+
+def _rows(mask: pa.ChunkedArray) -> int:
+    return int(pc.sum(mask).as_py() or 0)
+
+
+def _outcome(findings: tuple[Finding, ...], ending: Ending) -> Outcome:
+    outcomes = [finding.outcome for finding in findings]
+    if ending != "completed":
+        outcomes.append(Outcome.INCONCLUSIVE)
+    return worst(outcomes)
+
+
+_ENDING_EXITS: dict[Ending, Exit] = {
+    "interrupted": Exit.INTERRUPTED,
+    "terminated": Exit.TERMINATED,
+    "stopped": Exit.STOPPED,
+}
+
+
+def _exit(outcome: Outcome, ending: Ending, events: Iterable[Event], left: tuple[str, ...]) -> Exit:
+    if left:
+        return Exit.HEAL_INCOMPLETE
+    if ending == "condition":
+        met = next((e for e in events if isinstance(e, ConditionMet)), None)
+        return Exit.FAIL if met is not None and met.objective is not None else Exit.STOPPED
+    return _ENDING_EXITS.get(ending) or exit_for(outcome)
+
+
+def _left_behind(events: tuple[Event, ...]) -> Iterable[str]:
+    """What the journal says was begun and not undone, unless its proxy ended with the run."""
+    ours = {e.api for e in events if isinstance(e, ProxyServerReady) and e.ours}
+    ended = any(isinstance(e, RunEnded) for e in events)
+    failed = {e.subject: e.reason for e in events if isinstance(e, HealFailed)}
+    for item in outstanding(events):
+        if not (ended and item.undo.api in ours):
+            why = failed.get(item.key, "the run died before it was healed")
+            yield f"{item.key} at {item.undo.api}: {why}; `brownout heal` tries again"
+
+
+def _reasons(findings: tuple[Finding, ...], outcome: Outcome) -> tuple[str, ...]:
+    """The sentences of the findings that decided, or, when all passed, what that rests on."""
+    deciding = [f for f in findings if f.outcome is outcome]
+    if outcome.passes:
+        seen = sum(f.kind == "effect" and f.outcome.passes for f in findings)
+        held = sum(f.kind not in ("effect", "precondition") for f in findings)
+        return (f"{held} of {held} findings hold; {seen} fault{'s' if seen != 1 else ''} seen to act",)
+    also = [f for f in findings if outcome is Outcome.FAIL and f.outcome is Outcome.INCONCLUSIVE]
+    return tuple(dict.fromkeys(f"{f.objective}: {f.reason}" for f in [*deciding, *also]))

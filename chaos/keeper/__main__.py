@@ -1,0 +1,193 @@
+"""The keeper's process: `python -m chaos.keeper LEASE_S`, spoken to in JSON lines on stdin and stdout.
+
+It is the parent of every process of a run, and holds the undo of every fault. The conductor renews its lease
+with each line. When the line breaks (the conductor died) or falls silent for a lease (it hangs), the keeper
+heals every fault it holds and ends every process it started, journals both, and goes. So that nothing can be
+left behind in between, a process is started by the keeper, never by the conductor, and a fault is held here
+before it is injected.
+
+Standard library only until there is something to heal: it has to be up before the conductor can do anything.
+
+Requests, one JSON object a line (answers carry the request's `id`):
+  {"op": "spawn", "id", "name", "argv", "env", "out", "err"}  -> {"id", "pid"} or {"id", "error"}
+  {"op": "write", "id", "name", "text"}                       -> {"id"} or {"id", "error"}
+  {"op": "stop",  "id", "name", "grace_s"}                    -> {"id", "code"}
+  {"op": "hold",  "id", "key", "undo", "journal", "event"}    -> {"id"}; "event" is journalled once healed
+  {"op": "release", "id", "key"}                              -> {"id"}
+  {"op": "renew"}                                             (no answer)
+Unasked: {"exited": name, "code": N} when a process ends by itself, {"lapsed": true} when the lease ran out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+GRACE_S = 3.0
+HEAL_PATIENCE_S = 30.0
+
+
+class Keeper:
+    """Children, held undos and the lease. All state lives in this process's single thread."""
+
+    def __init__(self, lease_s: float) -> None:
+        self.lease_s = lease_s
+        self.deadline = time.monotonic() + lease_s
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.held: dict[str, dict[str, Any]] = {}
+
+    def answer(self, message: dict[str, Any]) -> None:
+        """Tell the conductor; it may be gone, which is no reason to stop."""
+        with contextlib.suppress(OSError):
+            os.write(1, json.dumps(message).encode() + b"\n")
+
+    def handle(self, request: dict[str, Any]) -> None:
+        """Perform one request."""
+        self.deadline = time.monotonic() + self.lease_s
+        operation, ident = request["op"], request.get("id")
+        try:
+            reply = getattr(self, f"on_{operation}")(request)
+        except (OSError, KeyError, ValueError) as error:
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        if ident is not None:
+            self.answer({"id": ident, **(reply or {})})
+
+    def on_renew(self, _: dict[str, Any]) -> None:
+        """Nothing beyond what every request does: the lease is renewed."""
+
+    def on_spawn(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Start a process in a session of its own, with its output in files and its stdin held here."""
+        with open(request["out"], "ab") as out, open(request["err"], "ab") as err:
+            child = subprocess.Popen(
+                request["argv"],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, **request["env"]},
+                start_new_session=True,
+            )
+        self.children[request["name"]] = child
+        return {"pid": child.pid}
+
+    def on_write(self, request: dict[str, Any]) -> None:
+        """Write a line to a child's stdin."""
+        stdin = self.children[request["name"]].stdin
+        if stdin is not None:
+            stdin.write(request["text"].encode())
+            stdin.flush()
+
+    def on_stop(self, request: dict[str, Any]) -> dict[str, Any]:
+        """End a process: its stdin is closed, then SIGTERM, then SIGKILL to its whole group."""
+        child = self.children.pop(request["name"])
+        return {"code": self.end(child, float(request["grace_s"]))}
+
+    def on_hold(self, request: dict[str, Any]) -> None:
+        """Remember how to undo something that is about to be done."""
+        self.held[request["key"]] = {k: request[k] for k in ("undo", "journal", "event")}
+
+    def on_release(self, request: dict[str, Any]) -> None:
+        """Forget an undo: the conductor has done it."""
+        self.held.pop(request["key"], None)
+
+    def end(self, child: subprocess.Popen[bytes], grace_s: float) -> int:
+        """Stop one child and whatever is left of its process group."""
+        if child.stdin is not None:
+            with contextlib.suppress(OSError):
+                child.stdin.close()
+        for number, patience in ((signal.SIGTERM, grace_s), (signal.SIGKILL, GRACE_S)):
+            if child.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    child.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(patience)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        return child.wait()
+
+    def reap(self) -> None:
+        """Report children that ended by themselves."""
+        for name, child in list(self.children.items()):
+            if (code := child.poll()) is not None:
+                del self.children[name]
+                self.answer({"exited": name, "code": code})
+
+    def heal(self) -> bool:
+        """Undo all that is held, and journal each; True when nothing is left. Imports late: see above."""
+        from chaos.faults.toxiproxy import heal
+        from chaos.keeper.held import Held
+
+        for key, raw in list(self.held.items()):
+            held = Held.model_validate(raw)
+            try:
+                heal(held.undo)
+            except OSError as error:
+                sys.stderr.write(f"keeper: could not heal {key}: {error}\n")
+                continue
+            del self.held[key]
+            held.write_down()
+        return not self.held
+
+    def abandon(self) -> None:
+        """The conductor is gone or silent: heal, end every process, heal what needed a process to end.
+
+        Faults go first, while the proxies that carry them still answer; then processes. What could not be
+        reached is tried until `HEAL_PATIENCE_S` has passed; the journal then still says that it is pending,
+        and the next command takes over.
+        """
+        self.answer({"lapsed": True})
+        until = time.monotonic() + HEAL_PATIENCE_S
+        healed = self.heal() if self.held else True
+        for child in self.children.values():
+            if child.stdin is not None:
+                with contextlib.suppress(OSError):
+                    child.stdin.close()
+            with contextlib.suppress(ProcessLookupError):
+                child.terminate()
+        for child in self.children.values():
+            self.end(child, GRACE_S)
+        self.children.clear()
+        while not healed and time.monotonic() < until:
+            time.sleep(0.5)
+            healed = self.heal()
+
+    def serve(self) -> None:
+        """Until stdin ends, the lease runs out, or SIGTERM comes."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        os.set_blocking(wake_read, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        ending: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: ending.append(number))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        buffer = b""
+        while not ending:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                break
+            ready, _, _ = select.select([0, wake_read], [], [], left)
+            if wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake_read, 4096)
+                self.reap()
+            if 0 in ready:
+                data = os.read(0, 1 << 16)
+                if not data:
+                    break
+                *lines, buffer = (buffer + data).split(b"\n")
+                for line in lines:
+                    self.handle(json.loads(line))
+        self.abandon()
+
+
+if __name__ == "__main__":
+    Keeper(float(sys.argv[1])).serve()

@@ -1,0 +1,153 @@
+"""A plan as text: what will be touched, by what it is judged, and when what happens. Nothing is started for it."""
+
+from __future__ import annotations
+
+from chaos.documents.models import AbortAfter, AbortObjective, AbortRequests, AbortThreshold
+from chaos.plan import Plan, PlannedFault, PlannedProxy, PlannedWorkload
+from slo.effect import Effect, QuantileEffect
+from slo.objective import PHASES, Invariant, Level, Quantile, Ratio, Recovery, Requirement
+from slo.quantities import format_duration
+
+_OPS = {"lte": "at most", "lt": "less than", "gte": "at least", "gt": "more than"}
+_UNITS = {"rate": " kB/s", "bytes": " B", "average_size": " B", "size_variation": " B"}
+
+
+def plan_text(plan: Plan) -> str:
+    """The whole plan, for a person."""
+    total = format_duration(plan.cues[-1].at_s)
+    lines = [f"experiment {plan.experiment} (seed {plan.seed}, {total})"]
+    if plan.hypothesis:
+        lines.append(f"  {plan.hypothesis}")
+    sections = (
+        (f"target {plan.target}", _touched(plan)),
+        ("load", [_workload(workload) for workload in plan.workloads]),
+        ("faults", [line for fault in plan.faults for line in _fault(fault)]),
+        ("objectives", [_requirement(requirement) for requirement in plan.requirements]),
+        ("stops early when", _aborts(plan)),
+        ("timeline", [_cue(cue.at_s, cue.action, cue.subject, plan) for cue in plan.cues]),
+    )
+    for title, rows in sections:
+        if rows:
+            lines += ["", title, *(f"  {row}" for row in rows)]
+    lines += [
+        "",
+        f"A run that takes longer than {format_duration(plan.deadline_s)} is inconclusive; "
+        f"a fault goes {format_duration(plan.lease_s)} after its conductor died.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _touched(plan: Plan) -> list[str]:
+    rows: list[str] = []
+    for service in plan.services:
+        if service.demo:
+            rows.append(f"service {service.name}: the demo service {service.demo}, started for the run")
+        else:
+            health = f", ready when {service.health} answers 200" if service.health else ""
+            rows.append(f"service {service.name}: {service.address}, which runs already{health}")
+    rows += [f"proxy {proxy.name}: {_proxy(proxy)}" for proxy in plan.proxies]
+    if plan.toxiproxy:
+        rows.append(f"proxies by the Toxiproxy at {plan.toxiproxy}")
+    else:
+        rows.append("proxies by the embedded proxy, started for the run")
+    return rows
+
+
+def _proxy(proxy: PlannedProxy) -> str:
+    listen = proxy.listen.replace(":0", ", a free port") if proxy.listen.endswith(":0") else proxy.listen
+    return f"{listen} -> " + (f"service {proxy.service}" if proxy.service else str(proxy.upstream))
+
+
+def _workload(workload: PlannedWorkload) -> str:
+    profile = workload.profile
+    options = profile.with_.model_dump(mode="json", exclude_unset=True, by_alias=True)
+    shown = ", ".join(f"{key} {_option(value)}" for key, value in options.items())
+    arrivals = f"{profile.arrivals:g}/s {profile.process} arrivals"
+    return f"{workload.name}: {arrivals} of {profile.user} users at {workload.place}" + (
+        f" ({shown})" if shown else ""
+    )
+
+
+def _option(value: object) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} of them"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _fault(fault: PlannedFault) -> list[str]:
+    attributes = ", ".join(
+        f"{key} {_attribute(fault.type, key, value)}" for key, value in fault.attributes.items()
+    )
+    where = f"{fault.type} at {fault.place}"
+    if fault.type != "down":
+        share = "all connections" if fault.toxicity >= 1 else f"{fault.toxicity:.4g} of the connections"
+        where += f", {fault.stream}, {share}"
+    rows = [f"{fault.name}: {where}" + (f": {attributes}" if attributes else "")]
+    rows += [f"  {'or ' if i else ''}seen when {_effect(effect)}" for i, effect in enumerate(fault.effects)]
+    return rows
+
+
+def _attribute(kind: str, key: str, value: int) -> str:
+    if key in _UNITS:
+        return f"{value}{_UNITS[key]}"
+    return format_duration(value / 1e6 if kind == "slicer" else value / 1e3)
+
+
+def _effect(effect: Effect) -> str:
+    if isinstance(effect, QuantileEffect):
+        return f"{effect.quantile} of {effect.metric} rises by {format_duration(effect.rises)}"
+    return f"the share of {effect.metric} with {effect.attribute} rises by {effect.rises * 100:.4g}%"
+
+
+def _requirement(requirement: Requirement) -> str:
+    phases = ", ".join(requirement.phases) if len(requirement.phases) < len(PHASES) else "all phases"
+    least = f", from {requirement.min_samples} samples" if requirement.min_samples > 1 else ""
+    judged = f"{requirement.objective.name}: {_judged(requirement)}"
+    return f"{judged} [{phases}{least}; runbook {requirement.runbook}]"
+
+
+def _judged(requirement: Requirement) -> str:
+    judged = requirement.objective
+    if isinstance(judged, Invariant):
+        return f"no violation of {judged.check}"
+    if isinstance(judged, Recovery):
+        windows = f"{judged.windows} windows of {format_duration(judged.window_s)}"
+        return (
+            f"{judged.objective.name} again within {format_duration(judged.within_s)} of the heal ({windows})"
+        )
+    indicator = judged.indicator
+    unit = f" {judged.unit}" if judged.unit else ""
+    if isinstance(indicator, Ratio):
+        return f"at least {indicator.target * 100:.6g}% good of {indicator.total.metric}"
+    if isinstance(indicator, Quantile):
+        return (
+            f"p{indicator.quantile * 100:g} of {indicator.source.metric} at most {indicator.at_most:g}{unit}"
+        )
+    level: Level = indicator
+    return f"{level.aggregation} of {level.source.metric} {_OPS[level.op]} {level.bound:g}{unit}"
+
+
+def _aborts(plan: Plan) -> list[str]:
+    rows: list[str] = []
+    for abort in plan.aborts:
+        if isinstance(abort, AbortAfter):
+            rows.append(f"{format_duration(abort.after)} have passed")
+        elif isinstance(abort, AbortObjective):
+            rows.append(f"the objective {abort.objective} is breached")
+        elif isinstance(abort, AbortThreshold):
+            rows.append(f"{abort.metric} goes above {abort.above:g}")
+        elif isinstance(abort, AbortRequests):
+            rows.append(f"{abort.requests} requests were sent")
+        else:
+            rows.append(f"{abort.tokens} tokens were spent")
+    return rows
+
+
+def _cue(at_s: float, action: str, subject: str, plan: Plan) -> str:
+    at = format_duration(at_s).rjust(8)
+    if action == "end":
+        return f"{at}  end: load stops, everything that was started is stopped"
+    if action in ("inject", "heal"):
+        fault = next(f for f in plan.faults if f.name == subject)
+        return f"{at}    {action} {subject} ({fault.type} at {fault.place})"
+    return f"{at}  phase {subject}"

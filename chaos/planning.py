@@ -1,0 +1,147 @@
+"""From a resolved experiment to its plan: a pure function, so that a dry run shows what a run will do.
+
+The cues are sorted, every fault that is injected is healed by the end of the fault phase, and nothing comes
+after the end. At one moment heals come first, then the phase changes, then what is injected: a fault belongs
+to the phase whose name it bears.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from chaos.documents.fitness import span
+from chaos.documents.hosts import parse_address
+from chaos.documents.models import DemoService, DownFault, Experiment, Fault, Target, UrlService
+from chaos.documents.resolve import Resolved
+from chaos.faults.toxics import default_effects, toxic_attributes
+from chaos.plan import Cue, Plan, PlannedFault, PlannedProxy, PlannedService, PlannedWorkload
+from loadtests.metrics import PRIMARY
+from slo.effect import Effect
+from slo.objective import PHASES, Objective, Phase, Quantile, Ratio, Recovery, Requirement, Selector
+
+SET_UP_MARGIN_S = 60.0
+"""How long services, proxies and load may take to be ready, on a busy machine."""
+DRAIN_MARGIN_S = 30.0
+"""How long open operations may finish, and heals be retried, after the last arrival."""
+
+_RANK = {"heal": 0, "phase": 1, "inject": 2, "end": 3}
+
+
+def make_plan(resolved: Resolved, seed: int, lease_s: float) -> Plan:
+    """All that a run of `resolved` will do, touch and be judged by."""
+    experiment, target = resolved.experiment, resolved.target
+    phases = phase_lengths(experiment)
+    workloads = tuple(
+        PlannedWorkload(name=load.name, place=load.profile.service, profile=load.profile)
+        for load in resolved.loads
+    )
+    faults = tuple(_planned(fault, experiment, workloads) for fault in experiment.spec.faults)
+    return Plan(
+        experiment=experiment.metadata.name,
+        hypothesis=" ".join(experiment.spec.hypothesis.split()),
+        target=target.metadata.name,
+        seed=seed,
+        toxiproxy=target.spec.toxiproxy,
+        lease_s=lease_s,
+        deadline_s=sum(phases.values()) + SET_UP_MARGIN_S + DRAIN_MARGIN_S,
+        phases=phases,
+        services=_services(target),
+        proxies=_proxies(target),
+        workloads=workloads,
+        boundaries=boundaries_of(resolved.requirements),
+        faults=faults,
+        requirements=resolved.requirements,
+        aborts=experiment.spec.abort,
+        cues=cues_of(phases, faults),
+    )
+
+
+def phase_lengths(experiment: Experiment) -> dict[Phase, float]:
+    """How long each phase lasts, in seconds, in order."""
+    phases = experiment.spec.phases
+    return {"baseline": phases.baseline, "fault": phases.fault, "recovery": phases.recovery}
+
+
+def cues_of(phases: dict[Phase, float], faults: Iterable[PlannedFault]) -> tuple[Cue, ...]:
+    """The cues of a plan, sorted."""
+    cues: list[Cue] = []
+    at_s = 0.0
+    for phase in PHASES:
+        cues.append(Cue(at_s=_tidy(at_s), action="phase", subject=phase))
+        at_s += phases[phase]
+    for fault in faults:
+        cues.append(Cue(at_s=fault.inject_at_s, action="inject", subject=fault.name))
+        cues.append(Cue(at_s=fault.heal_at_s, action="heal", subject=fault.name))
+    cues.append(Cue(at_s=_tidy(at_s), action="end", subject="run"))
+    return tuple(sorted(cues, key=lambda cue: (cue.at_s, _RANK[cue.action])))
+
+
+def boundaries_of(requirements: Iterable[Requirement]) -> dict[str, tuple[float, ...]]:
+    """The bucket boundaries that thresholds need, by metric, so that they are counted and not interpolated."""
+    found: dict[str, set[float]] = defaultdict(set)
+    for requirement in requirements:
+        judged = requirement.objective
+        objective = judged.objective if isinstance(judged, Recovery) else judged
+        if not isinstance(objective, Objective):
+            continue
+        indicator = objective.indicator
+        selectors: list[Selector] = []
+        if isinstance(indicator, Ratio):
+            selectors = [indicator.good, indicator.total]
+        elif isinstance(indicator, Quantile):
+            found[indicator.source.metric].add(indicator.at_most)
+        for selector in selectors:
+            if selector.at_most is not None:
+                found[selector.metric].add(selector.at_most)
+    return {metric: tuple(sorted(values)) for metric, values in sorted(found.items())}
+
+
+def _tidy(seconds: float) -> float:
+    """Without the noise of adding floats, to the microsecond."""
+    return round(seconds, 6)
+
+
+def _planned(fault: Fault, experiment: Experiment, workloads: tuple[PlannedWorkload, ...]) -> PlannedFault:
+    baseline, length = experiment.spec.phases.baseline, experiment.spec.phases.fault
+    begin, end = span(fault, experiment)
+    is_toxic = not isinstance(fault, DownFault)
+    return PlannedFault(
+        name=fault.name,
+        place=fault.place,
+        type=fault.type,
+        stream="upstream" if is_toxic and fault.stream in ("upstream", "up") else "downstream",
+        toxicity=fault.toxicity if is_toxic else 1.0,
+        attributes=toxic_attributes(fault) if is_toxic else {},
+        inject_at_s=_tidy(baseline + begin),
+        heal_at_s=min(_tidy(baseline + end), _tidy(baseline + length)),
+        effects=_effects(fault, workloads),
+    )
+
+
+def _effects(fault: Fault, workloads: tuple[PlannedWorkload, ...]) -> tuple[Effect, ...]:
+    """What must be seen: as declared, else by type on the load at that place, or on all where there is none."""
+    if fault.effect is not None:
+        return (fault.effect,)
+    there = [w for w in workloads if w.place == fault.place] or list(workloads)
+    return default_effects(fault, tuple(dict.fromkeys(PRIMARY[w.profile.user] for w in there)))
+
+
+def _services(target: Target) -> tuple[PlannedService, ...]:
+    planned: list[PlannedService] = []
+    for name, service in target.spec.services.items():
+        if isinstance(service, DemoService):
+            planned.append(PlannedService(name=name, demo=service.demo))
+        elif isinstance(service, UrlService):
+            address = str(parse_address(service.url, 80))
+            planned.append(PlannedService(name=name, address=address, health=service.health))
+    return tuple(planned)
+
+
+def _proxies(target: Target) -> tuple[PlannedProxy, ...]:
+    own = [PlannedProxy(name=name, service=name) for name in target.spec.services]
+    beside = [
+        PlannedProxy(name=name, listen=proxy.listen, upstream=proxy.upstream)
+        for name, proxy in target.spec.proxies.items()
+    ]
+    return (*own, *beside)

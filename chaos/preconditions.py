@@ -1,0 +1,110 @@
+"""What has to be so for a verdict to mean anything; what is not so is a finding, and never passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from chaos.journal import BaselineJudged, ConditionMet, Event, LoadStopped, PartDied, SetupFailed
+from chaos.plan import Plan
+from chaos.verdict import Ending, FaultReport, LoadReport, PhaseSpan
+from loadtests import metrics
+from slo.finding import Finding, Window
+from slo.objective import Phase, Selector
+from slo.outcome import Outcome
+from slo.series import Samples
+
+SATURATED = 0.95
+"""The share of a core above which a worker's latencies are its own, not the service's."""
+
+
+def preconditions(
+    plan: Plan,
+    events: tuple[Event, ...],
+    spans: Mapping[Phase, PhaseSpan],
+    ending: Ending,
+    faults: Iterable[FaultReport],
+    load: LoadReport,
+    samples: Samples,
+) -> tuple[Finding, ...]:
+    """The preconditions that do not hold, as findings."""
+    return (
+        *_of_the_ending(plan, events, ending),
+        *_of_the_faults(faults, spans),
+        *_of_the_load(events, load, samples, spans),
+    )
+
+
+def _not_met(
+    name: str, phase: str, reason: str, *, runbook: str | None = None, outcome: Outcome = Outcome.INCONCLUSIVE
+) -> Finding:
+    return Finding(
+        objective=name, kind="precondition", phase=phase, outcome=outcome, reason=reason, runbook=runbook
+    )
+
+
+def _of_the_ending(plan: Plan, events: tuple[Event, ...], ending: Ending) -> Iterable[Finding]:
+    for event in events:
+        match event:
+            case SetupFailed():
+                yield _not_met("set-up", "set-up", f"set-up failed: {event.reason}")
+            case PartDied():
+                yield _not_met(
+                    f"part/{event.part}", "run", f"{event.part} ended during the run: {event.reason}"
+                )
+            case BaselineJudged(steady=False):
+                why = "; ".join(f.reason for f in event.findings if not f.outcome.passes)
+                yield _not_met(
+                    "baseline",
+                    "baseline",
+                    f"the baseline was not steady, so nothing was injected: {why}",
+                    runbook="baseline-not-steady",
+                )
+            case ConditionMet():
+                breached = event.objective is not None
+                yield _not_met(
+                    "abort",
+                    "run",
+                    f"stopped by a condition: {event.condition}",
+                    outcome=Outcome.FAIL if breached else Outcome.INCONCLUSIVE,
+                )
+            case _:
+                pass
+    match ending:
+        case "died":
+            yield _not_met("run", "run", "the run died before it ended: its journal has no last line")
+        case "overran":
+            yield _not_met("run", "run", f"the run outlived its time ({plan.deadline_s:g} s)")
+        case "interrupted" | "terminated" | "stopped":
+            yield _not_met("run", "run", f"the run was {ending} before its plan ended")
+        case _:
+            pass
+
+
+def _of_the_faults(faults: Iterable[FaultReport], spans: Mapping[Phase, PhaseSpan]) -> Iterable[Finding]:
+    for fault in faults:
+        if fault.injected_at is None and fault.effect is None and "fault" in spans:
+            yield _not_met(f"effect/{fault.name}", "fault", f"fault {fault.name} was never injected")
+
+
+def _of_the_load(
+    events: tuple[Event, ...], load: LoadReport, samples: Samples, spans: Mapping[Phase, PhaseSpan]
+) -> Iterable[Finding]:
+    if load.dropped:
+        yield _not_met(
+            "load",
+            "run",
+            f"the generator was out of capacity: {load.dropped} of {load.arrivals} arrivals were dropped; "
+            f"add workers, raise max_in_flight or lower the rate",
+        )
+    if any(isinstance(e, LoadStopped) and not e.complete for e in events) and spans:
+        yield _not_met("load", "run", "the generator ended without its last report: its numbers may be short")
+    if spans:
+        window = Window(start=min(s.start for s in spans.values()), end=max(s.end for s in spans.values()))
+        busy = samples.number(Selector(metric=metrics.UTILIZATION), "last", window)
+        if busy is not None and busy > SATURATED:
+            yield _not_met(
+                "load",
+                "run",
+                f"a load worker used {busy:.0%} of a core: latencies may be the generator's own; add workers",
+                outcome=Outcome.WARN,
+            )

@@ -1,0 +1,74 @@
+"""Addresses as Toxiproxy takes them: `host:port`, with Go's errors for those that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+
+class AddressError(OSError):
+    """An address that cannot be listened on: badly written, unknown, or taken. The API answers 500, as Toxiproxy."""
+
+
+def split(address: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:80`, `[::1]:80`, `name:80`, `:80`.
+
+    Raises:
+        AddressError: it is no such thing.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or host.endswith(":") or (":" in host and not host.startswith("[")):
+        problem = "too many colons in address" if colon else "missing port in address"
+        raise AddressError(f"address {address}: {problem}")
+    if host.startswith("["):
+        if not host.endswith("]"):
+            raise AddressError(f"address {address}: missing ']' in address")
+        host = host[1:-1]
+    if not (port.isascii() and port.isdigit()):
+        raise AddressError(f"lookup tcp/{port}: unknown port" if port else f"address {address}: missing port")
+    if int(port) > 65535:
+        raise AddressError(f"address {port}: invalid port")
+    return host, int(port)
+
+
+def join(host: str, port: int) -> str:
+    """`host:port`, with brackets around IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def resolve(address: str) -> tuple[socket.AddressFamily, str, int]:
+    """The family, the IP address and the port to bind for `address`. No host means loopback.
+
+    Raises:
+        AddressError: it is badly written, or its name is unknown.
+    """
+    host, port = split(address or ":0")
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(
+            host or "127.0.0.1", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        raise AddressError(f"lookup {host}: no such host") from error
+    family, _, _, _, bound = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)[0]
+    return family, str(bound[0]), port
+
+
+def bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    """A socket that is bound, and does not listen yet.
+
+    Raises:
+        AddressError: the port is taken, or not ours.
+    """
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        reason = (error.strerror or str(error)).lower()
+        raise AddressError(f"listen tcp {join(host, port)}: bind: {reason}") from error
+    return sock

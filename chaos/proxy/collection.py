@@ -1,0 +1,226 @@
+"""All proxies of a server, and every change of them; one change at a time, each all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chaos.proxy.address import AddressError, bind, join, resolve
+from chaos.proxy.leases import Grant, Lease, Leases
+from chaos.proxy.log import Log
+from chaos.proxy.proxy import Proxy
+from chaos.proxy.toxics.toxic import Toxic
+
+
+class Unknown(LookupError):
+    """No such proxy, toxic or lease; the message is the API's."""
+
+
+class Taken(ValueError):
+    """The name exists already; the message is the API's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A proxy that /populate or a create asks for."""
+
+    name: str
+    listen: str
+    upstream: str
+    enabled: bool = True
+
+
+class Collection:
+    """Proxies by name, and the leases on them. Methods raise Unknown, Taken, or AddressError."""
+
+    def __init__(self, *, seed: int, loop: asyncio.AbstractEventLoop, log: Log) -> None:
+        self.proxies: dict[str, Proxy] = {}
+        self.leases = Leases(loop, self._heal_expired)
+        self._seed = seed
+        self._loop = loop
+        self._log = log
+        self._changing = asyncio.Lock()
+
+    def get(self, name: str) -> Proxy:
+        """The proxy of that name. Raises Unknown."""
+        proxy = self.proxies.get(name)
+        if proxy is None:
+            raise Unknown("proxy not found")
+        return proxy
+
+    def toxic(self, proxy_name: str, toxic_name: str) -> tuple[Proxy, Toxic]:
+        """The proxy and its toxic of that name. Raises Unknown."""
+        proxy = self.get(proxy_name)
+        toxic = proxy.toxic(toxic_name)
+        if toxic is None:
+            raise Unknown("toxic not found")
+        return proxy, toxic
+
+    def _make(self, wanted: Wanted) -> Proxy:
+        return Proxy(
+            wanted.name, wanted.listen, wanted.upstream, seed=self._seed, loop=self._loop, log=self._log
+        )
+
+    def _check_port(self, host: str, port: int, but: Sequence[Proxy] = ()) -> None:
+        """A port that a disabled proxy has kept is taken, though the system would give it away."""
+        address = join(host, port)
+        for proxy in self.proxies.values():
+            if proxy.listen == address and port and proxy not in but:
+                raise AddressError(f"listen tcp {address}: bind: address already in use")
+
+    async def _bind(self, listen: str, but: Sequence[Proxy] = ()) -> socket.socket:
+        family, host, port = await resolve(listen)
+        self._check_port(host, port, but)
+        return bind(family, host, port)
+
+    async def create(self, wanted: Wanted, grant: Grant | None) -> Proxy:
+        """Make a proxy and, if wanted, start it."""
+        async with self._changing:
+            if wanted.name in self.proxies:
+                raise Taken("proxy already exists")
+            proxy = self._make(wanted)
+            if wanted.enabled:
+                await proxy.listen_on(await self._bind(wanted.listen))
+            self.proxies[proxy.name] = proxy
+            if grant is not None:
+                self.leases.grant(grant).created.append(proxy.name)
+            return proxy
+
+    async def update(
+        self, name: str, listen: str | None, upstream: str | None, enabled: bool | None, grant: Grant | None
+    ) -> Proxy:
+        """Change what is not None."""
+        async with self._changing:
+            proxy = self.get(name)
+            was_enabled = proxy.enabled
+            if listen is not None:
+                _, host, port = await resolve(listen)
+                self._check_port(host, port, [proxy])
+            await proxy.update(
+                proxy.listen if listen is None else listen,
+                proxy.upstream if upstream is None else upstream,
+                was_enabled if enabled is None else enabled,
+            )
+            if proxy.enabled:
+                self.leases.forget_disabled(name)
+            elif grant is not None:
+                lease = self.leases.grant(grant)
+                if was_enabled and name not in lease.disabled:
+                    lease.disabled.append(name)
+            return proxy
+
+    async def delete(self, name: str) -> None:
+        """Stop and forget a proxy."""
+        async with self._changing:
+            self._delete(self.get(name))
+
+    def _delete(self, proxy: Proxy) -> None:
+        proxy.stop(reserve=False)
+        del self.proxies[proxy.name]
+        self.leases.forget_proxy(proxy.name)
+
+    async def populate(self, wanted: Sequence[Wanted]) -> list[Proxy]:
+        """Make all of these so; those that are as wanted stay untouched. On any error nothing has changed."""
+        async with self._changing:
+            replaced: list[Proxy] = []
+            result: list[Proxy] = []
+            for entry in wanted:
+                existing = self.proxies.get(entry.name)
+                if existing is None:
+                    result.append(self._make(entry))
+                elif await existing.differs(entry.listen, entry.upstream):
+                    replaced.append(existing)
+                    result.append(self._make(entry))
+                else:
+                    result.append(existing)
+            await self._replace(replaced, list(zip(wanted, result, strict=True)))
+            return result
+
+    async def _replace(self, replaced: list[Proxy], wanted: list[tuple[Wanted, Proxy]]) -> None:
+        enabled = [proxy for proxy in replaced if proxy.enabled]
+        for proxy in replaced:
+            proxy.close_listener()
+        new = [(entry, proxy) for entry, proxy in wanted if self.proxies.get(entry.name) is not proxy]
+        try:
+            for entry, proxy in new:
+                if entry.enabled:
+                    await proxy.listen_on(await self._bind(entry.listen, replaced))
+        except OSError:
+            for _, proxy in new:
+                proxy.stop(reserve=False)
+            for proxy in enabled:
+                await proxy.start()
+            raise
+        for proxy in replaced:
+            self._delete(proxy)
+        for _, proxy in new:
+            self.proxies[proxy.name] = proxy
+
+    async def reset(self) -> None:
+        """Enable all proxies and remove all toxics; each is tried, then the first error is raised."""
+        async with self._changing:
+            first: OSError | None = None
+            for proxy in self.proxies.values():
+                for toxic in list(proxy.toxics):
+                    self._remove(proxy, toxic)
+                try:
+                    await proxy.start()
+                    self.leases.forget_disabled(proxy.name)
+                except OSError as error:
+                    first = first or error
+            if first is not None:
+                raise first
+
+    def add(self, proxy: Proxy, toxic: Toxic, grant: Grant | None) -> None:
+        """Add a toxic. Raises Taken."""
+        if proxy.toxic(toxic.name) is not None:
+            raise Taken("toxic already exists")
+        proxy.add(toxic)
+        if grant is not None:
+            self.leases.grant(grant).toxics.append((proxy.name, toxic.name))
+
+    def remove(self, proxy_name: str, toxic_name: str) -> None:
+        """Remove a toxic. Raises Unknown."""
+        self._remove(*self.toxic(proxy_name, toxic_name))
+
+    def _remove(self, proxy: Proxy, toxic: Toxic) -> None:
+        proxy.remove(toxic)
+        self.leases.forget_toxic(proxy.name, toxic.name)
+
+    async def heal(self, holder: str) -> None:
+        """Take away all that a holder has injected. Raises Unknown; AddressError where a port is taken."""
+        async with self._changing:
+            lease = self.leases.find(holder)
+            if lease is None:
+                raise Unknown("lease not found")
+            await self._heal(lease)
+
+    async def _heal_expired(self, lease: Lease) -> None:
+        async with self._changing:
+            if lease.timer is None and self.leases.find(lease.holder) is lease:  # not renewed meanwhile
+                await self._heal(lease)
+
+    async def _heal(self, lease: Lease) -> None:
+        for proxy_name, toxic_name in list(lease.toxics):
+            self._remove(*self.toxic(proxy_name, toxic_name))
+        for name in list(lease.created):
+            self._delete(self.get(name))
+        first: OSError | None = None
+        for name in list(lease.disabled):
+            try:
+                await self.get(name).start()
+                lease.disabled.remove(name)
+            except OSError as error:
+                first = first or error
+        if first is not None:
+            raise first
+        self.leases.end(lease)
+
+    def close(self) -> None:
+        """Heal and end everything."""
+        self.leases.close()
+        for proxy in list(self.proxies.values()):
+            proxy.remove_all()
+            self._delete(proxy)

@@ -1,0 +1,227 @@
+"""A proxy: a listener, an upstream, the toxics of both streams, and the connections that go through it.
+
+A disabled proxy holds on to its port with a socket that is bound and does not listen: connections are refused,
+and nobody else is given the port meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from chaos.proxy import draw
+from chaos.proxy.address import AddressError, bind, join, resolve, split
+from chaos.proxy.link import Link, Side
+from chaos.proxy.toxics.attributes import defaults
+from chaos.proxy.toxics.toxic import Stream, Toxic
+
+if TYPE_CHECKING:
+    from chaos.proxy.log import Log
+
+_BACKLOG: Final = 4096
+_ALL: Final[tuple[Stream, ...]] = ("upstream", "downstream")
+
+
+class Traffic:
+    """Bytes of one stream over the life of a proxy: what its connections sent, and what was passed on."""
+
+    __slots__ = ("received", "sent")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.sent = 0
+
+
+class Proxy:
+    """`listen` is the address as bound once it has been; `ordinal` numbers the connections, from 0."""
+
+    def __init__(
+        self, name: str, listen: str, upstream: str, *, seed: int, loop: asyncio.AbstractEventLoop, log: Log
+    ) -> None:
+        self.name = name
+        self.listen = listen
+        self.upstream = upstream
+        self.enabled = False
+        self.seed = seed
+        self.loop = loop
+        self.toxics: list[Toxic] = []
+        self.links: set[Link] = set()
+        self.closed_traffic: dict[Stream, Traffic] = {"upstream": Traffic(), "downstream": Traffic()}
+        self._log = log
+        self._ordinal = 0
+        self._server: asyncio.AbstractServer | None = None
+        self._reserve: socket.socket | None = None
+        self._reachable = True
+
+    def as_dict(self) -> dict[str, object]:
+        """As Toxiproxy writes it; toxics of the upstream first."""
+        return {
+            "name": self.name,
+            "listen": self.listen,
+            "upstream": self.upstream,
+            "enabled": self.enabled,
+            "toxics": [toxic.as_dict() for stream in _ALL for toxic in self.chain(stream)],
+        }
+
+    # --- listening ------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen, on the reserved port if there is one. Raises AddressError; the proxy is then still disabled."""
+        if self.enabled:
+            return
+        sock, self._reserve = self._reserve, None
+        if sock is None:
+            sock = bind(*await resolve(self.listen))
+        await self.listen_on(sock)
+
+    async def listen_on(self, sock: socket.socket) -> None:
+        """Listen on a bound socket. Raises AddressError."""
+        host, port = sock.getsockname()[:2]
+        try:
+            self._server = await self.loop.create_server(self._accept, sock=sock, backlog=_BACKLOG)
+        except OSError as error:
+            sock.close()
+            reason = errno.errorcode.get(error.errno or 0, str(error))
+            taken = "address already in use" if error.errno == errno.EADDRINUSE else reason
+            raise AddressError(f"listen tcp {join(host, port)}: {taken}") from error
+        self.listen = join(host, port)
+        self.enabled = True
+
+    def stop(self, *, reserve: bool = True) -> None:
+        """Refuse connections, and end those that are open; keep the port unless told otherwise."""
+        self.close_listener()
+        self.drop_links()
+        if reserve and self._reserve is None:
+            self._keep_port()
+        elif not reserve and self._reserve is not None:
+            self._reserve.close()
+            self._reserve = None
+
+    def close_listener(self) -> None:
+        """Refuse connections; those that are open go on."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.enabled = False
+
+    def drop_links(self) -> None:
+        """End all connections at once."""
+        for link in list(self.links):
+            link.abort()
+
+    def _keep_port(self) -> None:
+        try:
+            host, port = split(self.listen)
+            if port:
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                self._reserve = bind(family, host, port)
+        except OSError as error:
+            self._log.warning("port-not-kept", proxy=self.name, listen=self.listen, reason=str(error))
+
+    async def differs(self, listen: str, upstream: str) -> bool:
+        """Whether these are other addresses than the proxy's own. Raises AddressError."""
+        _, host, port = await resolve(listen)
+        return join(host, port) != self.listen or upstream != self.upstream
+
+    async def update(self, listen: str, upstream: str, enabled: bool) -> None:
+        """Change addresses (open connections end) or state, all or nothing. Raises AddressError."""
+        family, host, port = await resolve(listen)
+        moved = join(host, port) != self.listen
+        if moved:
+            sock = bind(family, host, port) if enabled else None
+            self.stop(reserve=False)
+            self.listen, self.upstream = listen, upstream
+            if sock is not None:
+                await self.listen_on(sock)
+            return
+        if upstream != self.upstream:
+            self.upstream = upstream
+            self._reachable = True
+            self.drop_links()
+        if enabled and not self.enabled:
+            await self.start()
+        elif not enabled and self.enabled:
+            self.stop()
+
+    # --- connections ----------------------------------------------------------------------------------------
+
+    def _accept(self) -> Side:
+        link = Link(self, self._ordinal)
+        self._ordinal += 1
+        return link.client
+
+    async def dial(self, protocol: Callable[[], Side]) -> None:
+        """Connect to the upstream; its name is looked up now. Raises OSError."""
+        host, port = split(self.upstream)
+        try:
+            await self.loop.create_connection(protocol, host or "127.0.0.1", port)
+        except UnicodeError as error:
+            raise AddressError(f"lookup {host}: no such host") from error
+        self._reachable = True
+
+    def unreachable(self, error: OSError) -> None:
+        """The upstream could not be reached: say so once, until it can be again."""
+        if self._reachable:
+            self._reachable = False
+            self._log.warning(
+                "upstream-unreachable", proxy=self.name, upstream=self.upstream, reason=str(error)
+            )
+
+    def account(self, link: Link) -> None:
+        """Add up what a connection that has ended carried."""
+        for pipe in (link.up, link.down):
+            traffic = self.closed_traffic[pipe.stream]
+            traffic.received += pipe.received
+            traffic.sent += pipe.passed_on
+
+    def traffic(self, stream: Stream) -> tuple[int, int]:
+        """Bytes received and passed on, on one stream, over all connections so far."""
+        closed = self.closed_traffic[stream]
+        pipes = [link.up if stream == "upstream" else link.down for link in self.links]
+        received = sum(pipe.received for pipe in pipes)
+        return closed.received + received, closed.sent + sum(pipe.passed_on for pipe in pipes)
+
+    # --- toxics ---------------------------------------------------------------------------------------------
+
+    def chain(self, stream: Stream) -> list[Toxic]:
+        """The toxics of a stream, in the order in which they were added."""
+        return [toxic for toxic in self.toxics if toxic.stream == stream]
+
+    def strikes(self, toxic: Toxic, ordinal: int) -> bool:
+        """Whether `toxic` strikes the `ordinal`-th connection; the same for as long as its toxicity is."""
+        if toxic.toxicity >= 1:
+            return True
+        return draw.uniform(self.seed, self.name, ordinal, toxic.name, toxic.stream) < toxic.toxicity
+
+    def toxic(self, name: str) -> Toxic | None:
+        """The toxic of that name."""
+        return next((toxic for toxic in self.toxics if toxic.name == name), None)
+
+    def add(self, toxic: Toxic) -> None:
+        """Put `toxic` at the end of its stream's chain, on open connections too."""
+        self.toxics.append(toxic)
+        self._rebuild(toxic.stream)
+
+    def change(self, toxic: Toxic, attributes: dict[str, int], toxicity: float) -> None:
+        """Give `toxic` other values, on open connections too."""
+        toxic.attributes = {**defaults(toxic.type), **attributes}
+        toxic.toxicity = toxicity
+        for link in list(self.links):
+            (link.up if toxic.stream == "upstream" else link.down).update(toxic)
+
+    def remove(self, toxic: Toxic) -> None:
+        """Take `toxic` away, on open connections too."""
+        self.toxics.remove(toxic)
+        self._rebuild(toxic.stream)
+
+    def remove_all(self) -> None:
+        """Take all toxics away."""
+        for toxic in list(self.toxics):
+            self.remove(toxic)
+
+    def _rebuild(self, stream: Stream) -> None:
+        for link in list(self.links):
+            (link.up if stream == "upstream" else link.down).rebuild_if_open()

@@ -1,0 +1,158 @@
+"""The proxy's process: the API's listener, the ready line, signals, and an orderly end.
+
+One line of JSON goes to stdout when the API can be used, nothing else ever does; the log goes to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+import sys
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from chaos.proxy.address import AddressError, bind, join, resolve
+from chaos.proxy.api import Api, Refused, wanted_of
+from chaos.proxy.body import BodyError, decode
+from chaos.proxy.collection import Collection
+from chaos.proxy.http import Connection
+from chaos.proxy.leases import Grant
+from chaos.proxy.log import Log
+
+_GRACE_TURNS: Final = 20
+
+
+class SettingsError(ValueError):
+    """Settings with which the proxy does not start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the proxy runs. `port` 0 takes any free port; `seed` None draws one, which the log tells.
+
+    With `holder` the process itself is under that lease, of `ttl_ms`: it ends when the lease has run out.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8474
+    seed: int | None = None
+    metrics: bool = False
+    config: Path | None = None
+    token: str | None = None
+    holder: str | None = None
+    ttl_ms: int = 10_000
+
+
+class Server:
+    """A running proxy. `start`, then `stop`; `api` is its address in between."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.seed = secrets.randbits(63) if settings.seed is None else settings.seed
+        self.log = Log()
+        self.api = ""
+        self.orphaned = asyncio.Event()
+        """Set when the lease of the process has run out."""
+        self.collection = Collection(seed=self.seed, loop=asyncio.get_running_loop(), log=self.log)
+        self._connections: set[Connection] = set()
+        self._server: asyncio.AbstractServer | None = None
+
+    async def start(self) -> None:
+        """Populate from the config file, then listen.
+
+        Raises:
+            SettingsError: a host beyond loopback without a token, or a config that cannot be used.
+            OSError: the address is taken, or the config cannot be read.
+        """
+        settings = self.settings
+        family, host, port = await resolve(join(settings.host, settings.port))
+        if not ip_address(host.partition("%")[0]).is_loopback and not settings.token:
+            raise SettingsError(
+                f"--host {settings.host}: this is not a loopback address, so anybody on the network could "
+                "inject faults; expected a token (--token-env NAME), or --host 127.0.0.1"
+            )
+        await self._populate()
+        metrics = None
+        if settings.metrics:
+            from chaos.proxy.metrics import exposition  # prometheus-client is loaded only when asked for
+
+            metrics = exposition(self.collection)
+        api = Api(self.collection, self.log, token=settings.token, metrics=metrics)
+        sock = bind(family, host, port)
+        bound = join(*sock.getsockname()[:2])
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(api.answer, self._connections), sock=sock, backlog=128
+            )
+        except OSError as error:
+            sock.close()
+            raise AddressError(f"listen tcp {bound}: {error.strerror or error}") from error
+        self.api = f"http://{bound}"
+        self.collection.leases.expired = self._lease_expired
+        if settings.holder is not None:
+            self.collection.leases.grant(Grant(settings.holder, settings.ttl_ms))
+
+    async def _populate(self) -> None:
+        if self.settings.config is None:
+            return
+        raw = self.settings.config.read_bytes()
+        try:
+            await self.collection.populate(wanted_of(decode(raw)))
+        except (BodyError, Refused) as error:
+            raise SettingsError(f"{self.settings.config}: {error}") from error
+
+    def _lease_expired(self, holder: str, healed: bool) -> None:
+        if healed:
+            self.log.warning("lease-expired", holder=holder)
+            if holder == self.settings.holder and self.collection.leases.find(holder) is None:
+                self.orphaned.set()
+        else:
+            self.log.warning("lease-not-healed", holder=holder, remedy="tried again until it can be")
+
+    async def stop(self) -> None:
+        """Heal, close everything, and let what has been sent leave."""
+        if self._server is not None:
+            self._server.close()
+        self.collection.close()
+        for connection in list(self._connections):
+            connection.close()
+        for _ in range(_GRACE_TURNS):  # transports close over some turns of the loop
+            await asyncio.sleep(0)
+
+
+async def _serve(settings: Settings) -> None:
+    server = Server(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        await server.start()
+        sys.stdout.write(json.dumps({"ready": True, "api": server.api}) + "\n")
+        sys.stdout.flush()
+        server.log.start()
+        server.log.info("ready", api=server.api, seed=server.seed)
+        waits = [loop.create_task(stopping.wait()), loop.create_task(server.orphaned.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        server.log.info("stopping", reason="signal" if stopping.is_set() else "lease-expired")
+    finally:
+        await server.stop()
+        server.log.close()
+
+
+def run(settings: Settings) -> None:
+    """Run the proxy until SIGTERM or SIGINT, or until its lease has run out.
+
+    Raises:
+        SettingsError: see `Server.start`.
+        OSError: see `Server.start`.
+    """
+    import uvloop
+
+    uvloop.run(_serve(settings))

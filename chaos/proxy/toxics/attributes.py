@@ -1,0 +1,62 @@
+"""The attributes of each toxic type and the values that they may take.
+
+Pure, and shared with the client, which checks before it sends: stock Toxiproxy crashes as a whole on some of
+what is refused here (bandwidth rate -1, slicer without a size or with a variation above it, huge jitter).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_MILLISECONDS_MAX: Final = 2**31 - 1  # 24 days; far below what a timer can hold
+_BYTES_MAX: Final = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute: its name, its unit, and the smallest and largest value. The default is 0, as in Toxiproxy."""
+
+    name: str
+    unit: str
+    most: int
+    least: int = 0
+
+
+ATTRIBUTES: Final[dict[str, tuple[Attribute, ...]]] = {
+    "latency": (Attribute("latency", "ms", _MILLISECONDS_MAX), Attribute("jitter", "ms", _MILLISECONDS_MAX)),
+    "bandwidth": (Attribute("rate", "kB/s", _BYTES_MAX // 1000),),
+    "slow_close": (Attribute("delay", "ms", _MILLISECONDS_MAX),),
+    "timeout": (Attribute("timeout", "ms", _MILLISECONDS_MAX),),
+    "reset_peer": (Attribute("timeout", "ms", _MILLISECONDS_MAX),),
+    "slicer": (
+        Attribute("average_size", "bytes", _BYTES_MAX, least=1),
+        Attribute("size_variation", "bytes", _BYTES_MAX),
+        Attribute("delay", "us", _MILLISECONDS_MAX * 1000),
+    ),
+    "limit_data": (Attribute("bytes", "bytes", _BYTES_MAX),),
+    "noop": (),
+}
+
+
+def defaults(toxic_type: str) -> dict[str, int]:
+    """All attributes of a known type, at 0."""
+    return {attribute.name: 0 for attribute in ATTRIBUTES[toxic_type]}
+
+
+def problem(toxic_type: str, attributes: Mapping[str, int]) -> str | None:
+    """What is wrong with `attributes` (all of them, of a known type) in one sentence, or None."""
+    for attribute in ATTRIBUTES[toxic_type]:
+        value = attributes.get(attribute.name, 0)
+        if not attribute.least <= value <= attribute.most:
+            return (
+                f"attributes.{attribute.name}: expected {attribute.least} to {attribute.most} {attribute.unit}, "
+                f"got {value}"
+            )
+    if toxic_type == "slicer" and attributes.get("size_variation", 0) >= attributes.get("average_size", 0):
+        return (
+            f"attributes.size_variation: expected less than average_size ({attributes.get('average_size', 0)}), "
+            f"got {attributes.get('size_variation', 0)}"
+        )
+    return None

@@ -1,0 +1,201 @@
+"""What a reader of a verdict asks, answered once for all renderers; pure functions of the verdict.
+
+No renderer decides what a verdict means: outcome, reasons and findings are shown as they were judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from chaos.report import numbers
+from chaos.report.curves import NO_CURVES, Curves
+from chaos.report.runbook import RunbookExcerpt
+from chaos.report.style import mark
+from chaos.verdict import FaultReport, Verdict
+from slo.finding import Finding
+from slo.objective import Objective, Quantile, Ratio, Recovery, Requirement
+from slo.outcome import Outcome
+
+ENDINGS: Final[dict[str, str]] = {
+    "completed": "ran to its planned end",
+    "condition": "stopped by one of its abort conditions",
+    "stopped": "stopped by a person",
+    "interrupted": "interrupted (SIGINT)",
+    "terminated": "terminated (SIGTERM)",
+    "setup-failed": "set-up failed, before anything was injected",
+    "not-steady": "stopped before any injection: the baseline was not steady",
+    "part-died": "stopped: a process that it depends on died",
+    "overran": "stopped: it outlived its time",
+    "died": "its own process died without a word",
+}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A line on the latency plot: a duration (seconds) that an objective sets for some phases."""
+
+    label: str
+    seconds: float
+    phases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a report is made of. `folder` is where it will lie: links to runbooks are relative to it."""
+
+    verdict: Verdict
+    folder: Path
+    curves: Curves = NO_CURVES
+    runbooks: Mapping[str, RunbookExcerpt] = field(default_factory=dict)
+    thresholds: tuple[Threshold, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def thresholds(requirements: Iterable[Requirement]) -> tuple[Threshold, ...]:
+    """The durations that objectives set: a quantile's limit, or that up to which a ratio counts as good."""
+    found: dict[Threshold, None] = {}
+    for requirement in requirements:
+        judged = requirement.objective
+        objective = judged.objective if isinstance(judged, Recovery) else judged
+        if not isinstance(objective, Objective) or objective.unit not in ("", "s"):
+            continue
+        indicator, phases = objective.indicator, tuple(requirement.phases)
+        if isinstance(indicator, Quantile):
+            label = f"{objective.name}: p{indicator.quantile * 100:g} ≤ {numbers.seconds(indicator.at_most)}"
+            found[Threshold(label, indicator.at_most, phases)] = None
+        elif isinstance(indicator, Ratio) and indicator.good.at_most is not None:
+            limit = indicator.good.at_most
+            label = f"{objective.name}: {numbers.percent(indicator.target, decimals=0)} ≤ {numbers.seconds(limit)}"
+            found[Threshold(label, limit, phases)] = None
+    return tuple(found)
+
+
+def headline(verdict: Verdict) -> str:
+    """The weightiest reason; where none was given, what the outcome means."""
+    return verdict.reasons[0] if verdict.reasons else mark(verdict.outcome).meaning
+
+
+def ending(verdict: Verdict) -> str:
+    """How the run ended, in words."""
+    return ENDINGS.get(verdict.ending, verdict.ending)
+
+
+def objectives(verdict: Verdict) -> list[Finding]:
+    """The findings but for those that tell of faults' effects, which are shown with their faults."""
+    return [f for f in verdict.findings if f.kind != "effect"]
+
+
+def effects(verdict: Verdict) -> list[Finding]:
+    """The effect findings: of each fault, and those of the verdict that no fault carries; each once."""
+    found = [fault.effect for fault in verdict.faults if fault.effect is not None]
+    return found + [f for f in verdict.findings if f.kind == "effect" and f not in found]
+
+
+def not_passing(verdict: Verdict) -> list[Finding]:
+    """Objectives that failed, then those that are inconclusive."""
+    order = (Outcome.FAIL, Outcome.INCONCLUSIVE)
+    return [f for outcome in order for f in objectives(verdict) if f.outcome is outcome]
+
+
+def runbooks_to_follow(verdict: Verdict) -> dict[str, list[Finding]]:
+    """Runbook names with the findings that call for them: of failed objectives first, each name once."""
+    called: dict[str, list[Finding]] = {}
+    for finding in not_passing(verdict):
+        if finding.runbook:
+            called.setdefault(finding.runbook, []).append(finding)
+    return called
+
+
+def origin(verdict: Verdict) -> float:
+    """Time zero of a report (Unix seconds): the first phase's start; without phases, the run's."""
+    return min((p.start for p in verdict.phases), default=verdict.started_at)
+
+
+def fault_window(verdict: Verdict, fault: FaultReport) -> str:
+    """When the fault was in place, in seconds after the baseline began."""
+    if fault.injected_at is None:
+        return "never injected"
+    zero = origin(verdict)
+    begun = f"{fault.injected_at - zero:.1f} s"
+    if fault.healed_at is None:
+        return f"from {begun}, no end recorded"
+    return f"{begun} to {fault.healed_at - zero:.1f} s"
+
+
+def fault_state(fault: FaultReport) -> tuple[bool, str]:
+    """Whether all is well with its heal, and that in words."""
+    if fault.healed:
+        return True, "healed, verified gone"
+    if fault.injected_at is None:
+        return True, "never injected"
+    return False, "not verified gone"
+
+
+_UNITS: Final[dict[str, str]] = {
+    "latency": "ms",
+    "jitter": "ms",
+    "timeout": "ms",
+    "delay": "ms",
+    "rate": "kB/s",
+    "bytes": "B",
+    "average_size": "B",
+    "size_variation": "B",
+}
+
+
+def disturbance(fault: FaultReport) -> str:
+    """What the fault does, with units as Toxiproxy has them: `latency 250 ms, jitter 250 ms`."""
+    parts = []
+    for key, value in fault.attributes.items():
+        unit = "µs" if (fault.type, key) == ("slicer", "delay") else _UNITS.get(key, "")
+        parts.append(f"{key.replace('_', ' ')} {value:g} {unit}".rstrip())
+    return ", ".join(parts)
+
+
+def reach(fault: FaultReport) -> str:
+    """Whom the fault strikes: its stream, and its toxicity where it is less than all connections."""
+    if fault.type == "down":
+        return "all connections"
+    struck = "" if fault.toxicity >= 1 else f", {numbers.percent(fault.toxicity, decimals=0)} of connections"
+    return f"{fault.stream}{struck}"
+
+
+def counts(fault: FaultReport) -> str:
+    """What the proxy counted: `connections 40, delayed 1,210`."""
+    return ", ".join(f"{name.replace('_', ' ')} {numbers.count(n)}" for name, n in fault.counts.items())
+
+
+def load_sentence(verdict: Verdict) -> str:
+    """What the generator did, in one line."""
+    load = verdict.load
+    if not (load.arrivals or load.operations):
+        return "no load was generated"
+    parts = [numbers.plural(load.arrivals, "arrival"), numbers.plural(load.operations, "operation")]
+    parts.append(numbers.plural(load.retries, "retry", "retries"))
+    for number, word in ((load.late, "late"), (load.dropped, "dropped"), (load.unfinished, "unfinished")):
+        if number:
+            parts.append(f"{numbers.count(number)} {word}")
+    return ", ".join(parts)
+
+
+def value_against_target(finding: Finding) -> str:
+    """`62.1 % (target ≥ 99 %)`."""
+    value = numbers.measured(finding, finding.value)
+    return f"{value} (target {finding.target})" if finding.target else value
+
+
+def columns(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """The rows' keys, in order of first appearance."""
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def cell(value: object) -> str:
+    """One value of an offending row, as text."""
+    if value is None:
+        return numbers.UNKNOWN
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
