@@ -10,11 +10,9 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from chaos.documents.library import Library
-from chaos.documents.project import find_project
 from chaos.documents.problems import BadInput
+from chaos.documents.project import find_project
 from chaos.statefolder import state_folder
 
 PACKAGES = ("locust", "toxiproxy-python", "opentelemetry-sdk", "openenv-core", "pyarrow", "uvloop")
@@ -45,7 +43,7 @@ def checkup() -> Iterator[Check]:
     yield _state()
     yield _descriptors()
     yield _cores()
-    yield from _project()
+    yield _project()
     yield _toxiproxy()
 
 
@@ -96,15 +94,13 @@ def _cores() -> Check:
     )
 
 
-def _project() -> Iterator[Check]:
+def _project() -> Check:
     try:
-        library = Library(find_project())
+        project = find_project()
     except BadInput as error:
-        yield Check("project", False, error.render(), "see `brownout validate`")
-        return
-    root = library.root
-    found = str(Path(root) / "brownout.yaml") if root else "none: the shipped documents and loopback only"
-    yield Check("project", root is not None, found, "`brownout init NAME` makes one", needed=False)
+        return Check("project", False, str(error), "see `brownout validate`")
+    found = str(project.path) if project.path else "none: the shipped documents, and loopback only"
+    return Check("project", project.path is not None, found, "`brownout init NAME` makes one", needed=False)
 
 
 def _toxiproxy() -> Check:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pyarrow as pa
 from loadtests.columns import read_table
-from probes.metrics_file import read_samples
 
 from chaos.journal import Event, PhaseStarted, RunStarted, read_events
 from chaos.plan import Plan
+from probes.metrics_file import read_samples
 from slo.series import Samples
 
 

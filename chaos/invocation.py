@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import datetime
 import random
-import re
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.conductor.interrupts import Interrupts
 from chaos.conductor.run import Run
 from chaos.conductor.stage import Stage
-from chaos.documents.library import Library
-from chaos.documents.project import find_project
+from chaos.documents.amend import parse_sets
 from chaos.documents.models import Member
-from chaos.documents.resolve import Resolved, load_suite, resolve
+from chaos.documents.problems import BadInput, Problem
+from chaos.documents.project import ProjectFolder, find_project
+from chaos.documents.resolve import Resolved, resolve
+from chaos.documents.suites import load_suite, what_is
 from chaos.exits import Exit, combined
-from chaos.outcomes import conclude, runbooks_of
+from chaos.outcomes import conclude, show_verdict
 from chaos.plan import Plan
 from chaos.planning import make_plan
 from chaos.progress import Progress
-from chaos.report.live import LiveView, open_view
-from chaos.report.terminal import SuiteRow, print_suite, print_verdict
+from chaos.report.live import live_view
+from chaos.report.screen import Screen
+from chaos.report.terminal import MemberResult, suite_text
 from chaos.verdict import Verdict
+from slo.outcome import Outcome
 
 _HARD = (Exit.DEFECT, Exit.HEAL_INCOMPLETE, Exit.INTERRUPTED, Exit.TERMINATED, Exit.STOPPED)
 """Exits that no expectation can turn into a success."""
@@ -81,40 +84,55 @@ def invoke(options: Options) -> Exit:
     Raises:
         BadInput: something in the documents or on the command line is wrong; nothing was started.
     """
-    library = Library(find_project())
-    jobs = _jobs(options, library)
-    out = options.out or library.runs_folder
+    project = find_project()
+    jobs = _jobs(options, project)
+    out = options.out or project.runs
     results: list[Result] = []
-    stream = sys.stderr if options.as_json else sys.stdout
-    with (
-        Interrupts() as interrupts,
-        Stage(library.project.lease) as stage,
-        open_view(stream, no_color=options.no_color, verbose=options.verbose) as view,
-    ):
+    with Interrupts() as interrupts, Stage(project.config.lease) as stage:
         for demo in dict.fromkeys(s.demo for job in jobs for s in job.plan.services if s.demo):
             stage.start_demo(demo)
         for index, job in enumerate(jobs, 1):
-            results.append(_run(job, stage, interrupts, view, out, index, len(jobs)))
+            results.append(_run(job, stage, interrupts, options, out, (index, len(jobs))))
+            if not options.as_json:
+                show_verdict(
+                    results[-1].verdict, results[-1].folder, as_json=False, no_color=options.no_color
+                )
             if interrupts.ending is not None:
                 break
-            if not options.as_json:
-                with view.paused():
-                    _show(results[-1], no_color=options.no_color)
-    return _conclude(options, results, complete=len(results) == len(jobs))
+    return _conclude(options, jobs, results)
 
 
-def _jobs(options: Options, library: Library) -> list[Job]:
+def _jobs(options: Options, project: ProjectFolder) -> list[Job]:
     seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
     jobs = []
+    sets = parse_sets(options.sets)
+    problems: list[Problem] = []
     for reference in options.references:
-        suite = load_suite(reference, library)
-        members: Sequence[Member | None] = suite.spec.members if suite is not None else [None]
-        for member in members:
-            name = member.experiment if member is not None else reference
-            resolved = resolve(name, sets=options.sets, target=options.target, library=library)
-            plan = make_plan(resolved, seed, library.project.lease)
-            jobs.append(Job(resolved, plan, _repeat(name, seed, options), member))
+        try:
+            for name, resolved, member in _entries(reference, options, sets, project):
+                plan = make_plan(resolved, seed, project.config.lease)
+                jobs.append(Job(resolved, plan, _repeat(name, seed, options), member))
+        except BadInput as wrong:
+            problems += wrong.problems
+    if problems:
+        raise BadInput(problems)
     return jobs
+
+
+def _entries(
+    reference: str, options: Options, sets: Mapping[str, str], project: ProjectFolder
+) -> Iterator[tuple[str, Resolved, Member | None]]:
+    """The experiments that a reference stands for: how to name each again, what it is, what is expected."""
+    if what_is(reference, project) == "Experiment":
+        yield reference, resolve(reference, sets=sets, target=options.target, project=project), None
+        return
+    for entry in load_suite(reference, project, sets=sets, target=options.target).members:
+        by_path = "/" in entry.member.experiment or entry.member.experiment.endswith((".yaml", ".yml"))
+        yield (
+            (entry.resolved.path if by_path else entry.member.experiment),
+            entry.resolved,
+            entry.member,
+        )
 
 
 def _repeat(reference: str, seed: int, options: Options) -> str:
@@ -127,52 +145,58 @@ def _repeat(reference: str, seed: int, options: Options) -> str:
 
 
 def _run(
-    job: Job, stage: Stage, interrupts: Interrupts, view: LiveView, out: Path, index: int, total: int
+    job: Job, stage: Stage, interrupts: Interrupts, options: Options, out: Path, place: tuple[int, int]
 ) -> Result:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    short = re.sub(r"[^a-z0-9.-]", "-", job.plan.experiment)
-    name = f"{stamp}-{short}-{secrets.token_hex(2)}"
+    name = f"{stamp}-{job.plan.experiment}-{secrets.token_hex(2)}"
     folder = out / name
-    run = Run(
-        job.plan,
-        name=name,
-        folder=folder,
-        experiment_yaml=job.resolved.resolved_yaml,
-        repeat=job.repeat,
-        stage=stage,
-        interrupts=interrupts,
-        progress=Progress(job.plan, view, index, total),
-    )
-    run.conduct()
+    stream = sys.stderr if options.as_json else sys.stdout
+    with live_view(stream, Screen.of(stream, color=not options.no_color)) as view:
+        run = Run(
+            job.plan,
+            name=name,
+            folder=folder,
+            experiment_yaml=job.resolved.resolved_yaml,
+            repeat=job.repeat,
+            stage=stage,
+            interrupts=interrupts,
+            progress=Progress(job.plan, view, *place),
+            tell=view.note if options.verbose else None,
+        )
+        run.conduct()
     return Result(job, folder, conclude(folder))
 
 
-def _show(result: Result, *, no_color: bool) -> None:
-    print_verdict(result.verdict, result.folder, runbooks_of(result.verdict), no_color=no_color)
-
-
-def _conclude(options: Options, results: list[Result], *, complete: bool) -> Exit:
+def _conclude(options: Options, jobs: list[Job], results: list[Result]) -> Exit:
     if options.as_json:
         verdicts = ",\n".join(r.verdict.model_dump_json(indent=2) for r in results)
-        sys.stdout.write(f"[{verdicts}]\n" if len(results) != 1 else verdicts + "\n")
-    elif len(results) > 1:
-        rows = [
-            SuiteRow(
-                experiment=r.verdict.experiment,
-                outcome=r.verdict.outcome,
-                expected=r.job.member.expect if r.job.member else None,
-                as_expected=r.as_expected,
-                report=r.folder / "report.html",
-            )
-            for r in results
-        ]
-        print_suite(rows, no_color=options.no_color)
+        sys.stdout.write(f"[{verdicts}]\n" if len(jobs) != 1 else verdicts + "\n")
+    elif len(jobs) > 1:
+        screen = Screen.of(sys.stdout, color=not options.no_color)
+        sys.stdout.write(suite_text(_rows(jobs, results), screen=screen) + "\n")
     exits = [Exit(r.verdict.exit_code) for r in results]
     hard = [code for code in exits if code in _HARD]
-    if hard or not complete:
+    if hard or len(results) < len(jobs):
         return combined(hard or exits)
     wrong = [r for r in results if not r.as_expected]
     if not wrong:
         return Exit.OK
     # An experiment that passes where its suite expects a failure is a failure of the suite.
     return combined([Exit(r.verdict.exit_code) or Exit.FAIL for r in wrong])
+
+
+def _rows(jobs: list[Job], results: list[Result]) -> list[MemberResult]:
+    rows = [
+        MemberResult(
+            experiment=r.verdict.experiment,
+            outcome=r.verdict.outcome,
+            expected=Outcome(r.job.member.expect) if r.job.member else Outcome.PASS,
+            as_expected=r.as_expected,
+            note="" if r.as_expected or not r.verdict.reasons else r.verdict.reasons[0],
+        )
+        for r in results
+    ]
+    for job in jobs[len(results) :]:
+        expected = Outcome(job.member.expect) if job.member else Outcome.PASS
+        rows.append(MemberResult(job.plan.experiment, None, expected, as_expected=False))
+    return rows

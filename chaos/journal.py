@@ -19,6 +19,7 @@ from chaos.faults.undo import Undo
 from chaos.verdict import Ending
 from slo.finding import Finding
 from slo.model import Model
+from slo.objective import Phase
 
 
 class _Event(Model):
@@ -82,7 +83,7 @@ class PhaseStarted(_Event):
     """A phase begins: operations whose intended start is at or after `t` belong to it."""
 
     event: Literal["phase-started"] = "phase-started"
-    phase: str
+    phase: Phase
 
 
 class BaselineJudged(_Event):
@@ -205,26 +206,49 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class Journal:
-    """Appends events to a file. One `write` a line, so that lines of several processes do not mix."""
+    """Appends events to a file. One `write` a line, so that lines of several processes do not mix.
 
-    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+    `tell` is given each line, for people who want to watch.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        now: Callable[[], float] = time.time,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self.path = path
         self._now = now
+        self._tell = tell
         self.events: list[Event] = []
         self._lock = threading.Lock()
         self._file = path.open("ab", buffering=0)
+        if torn(path):
+            self._file.write(b"\n")
 
     def record(self, event: Event) -> Event:
         """Stamp `event` with the time, append it, and return it as recorded. Raises OSError (a full disk)."""
         with self._lock:
             stamped = event.model_copy(update={"t": self._now()}) if not event.t else event
-            self._file.write(stamped.model_dump_json().encode() + b"\n")
+            line = stamped.model_dump_json()
+            self._file.write(line.encode() + b"\n")
             self.events.append(stamped)
-            return stamped
+        if self._tell is not None:
+            self._tell(line)
+        return stamped
 
     def close(self) -> None:
         """Close the file; recording after this is an error."""
         self._file.close()
+
+
+def torn(path: Path) -> bool:
+    """Whether the last line of a file was cut short, so that an append must begin a line of its own."""
+    with path.open("rb") as file:
+        if file.seek(0, 2) == 0:
+            return False
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"
 
 
 def read_events(path: Path) -> Iterator[Event]:

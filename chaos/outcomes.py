@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from pathlib import Path
 
+from chaos import __version__
 from chaos.documents.library import Library
 from chaos.documents.project import find_project
 from chaos.evidence import Evidence, gather
 from chaos.judge import judge
+from chaos.report import reading
 from chaos.report.curves import curves
 from chaos.report.files import write_reports
-from chaos.report.runbook import RunbookExcerpt, read_runbook
-from chaos.report.terminal import print_verdict
+from chaos.report.runbook import RunbookExcerpt
+from chaos.report.runbook import read as read_runbook
+from chaos.report.screen import Screen
+from chaos.report.terminal import verdict_text
 from chaos.verdict import Verdict
 from loadtests import metrics
+
+REPORT = "report.html"
 
 
 def conclude(folder: Path) -> Verdict:
@@ -29,7 +36,7 @@ def conclude(folder: Path) -> Verdict:
     temporary = folder / "verdict.json.new"
     temporary.write_text(verdict.model_dump_json(indent=2) + "\n")
     temporary.replace(folder / "verdict.json")
-    write_reports(folder, verdict, _curves(evidence, verdict), runbooks_of(verdict))
+    write_reports(_report(evidence, verdict, folder))
     return verdict
 
 
@@ -38,17 +45,37 @@ def show_verdict(verdict: Verdict, folder: Path, *, as_json: bool, no_color: boo
     if as_json:
         sys.stdout.write(verdict.model_dump_json(indent=2) + "\n")
         return
-    print_verdict(verdict, folder, runbooks_of(verdict), no_color=no_color)
+    page = folder / REPORT
+    text = verdict_text(
+        verdict,
+        runbooks_of(verdict),
+        report=page if page.exists() else None,
+        screen=Screen.of(sys.stdout, color=not no_color),
+    )
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
-def runbooks_of(verdict: Verdict) -> tuple[RunbookExcerpt, ...]:
-    """The runbooks of the findings that did not pass, each once, in their order."""
+def runbooks_of(verdict: Verdict) -> dict[str, RunbookExcerpt]:
+    """The runbooks of the findings that did not pass, by name."""
     library = Library(find_project())
     names = dict.fromkeys(f.runbook for f in verdict.findings if f.runbook and not f.outcome.passes)
-    paths = [library.find_runbook(name) for name in names]
-    return tuple(read_runbook(path) for path in paths if path is not None)
+    paths = {name: library.find_runbook(name) for name in names}
+    return {name: read_runbook(path) for name, path in paths.items() if path is not None}
 
 
-def _curves(evidence: Evidence, verdict: Verdict):  # type: ignore[no-untyped-def]
+def _report(evidence: Evidence, verdict: Verdict, folder: Path) -> reading.Report:
     primaries = tuple({metrics.PRIMARY[w.profile.user] for w in evidence.plan.workloads})
-    return curves(evidence.samples, verdict.phases, primaries)
+    return reading.Report(
+        verdict=verdict,
+        folder=folder,
+        curves=curves(evidence.samples, verdict.phases, primaries),
+        runbooks=runbooks_of(verdict),
+        thresholds=reading.thresholds(evidence.plan.requirements),
+        environment={
+            "brownout": __version__,
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "proxy": verdict.proxy,
+        },
+    )

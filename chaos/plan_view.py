@@ -1,4 +1,4 @@
-"""A plan as text: what will be touched, by what it is judged, and when what happens. Nothing is started for it."""
+"""A plan as text: what will be touched, by what it is judged, and when what happens."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Literal
 
 from chaos.documents.fitness import span
 from chaos.documents.hosts import parse_address
@@ -18,7 +19,8 @@ from chaos.faults.toxics import default_effects, toxic_attributes
 from chaos.plan import Cue, Plan, PlannedFault, PlannedProxy, PlannedService, PlannedWorkload
 from loadtests.metrics import PRIMARY
 from slo.effect import Effect
-from slo.objective import PHASES, Objective, Phase, Quantile, Ratio, Recovery, Requirement, Selector
+from slo.objective import PHASES, Objective, Phase, Recovery, Requirement
+from slo.openslo import boundaries
 
 SET_UP_MARGIN_S = 60.0
 """How long services, proxies and load may take to be ready, on a busy machine."""
@@ -78,22 +80,15 @@ def cues_of(phases: dict[Phase, float], faults: Iterable[PlannedFault]) -> tuple
 
 
 def boundaries_of(requirements: Iterable[Requirement]) -> dict[str, tuple[float, ...]]:
-    """The bucket boundaries that thresholds need, by metric, so that they are counted and not interpolated."""
+    """The bucket boundaries that thresholds need, by metric: they are counted, not interpolated."""
     found: dict[str, set[float]] = defaultdict(set)
     for requirement in requirements:
         judged = requirement.objective
         objective = judged.objective if isinstance(judged, Recovery) else judged
         if not isinstance(objective, Objective):
             continue
-        indicator = objective.indicator
-        selectors: list[Selector] = []
-        if isinstance(indicator, Ratio):
-            selectors = [indicator.good, indicator.total]
-        elif isinstance(indicator, Quantile):
-            found[indicator.source.metric].add(indicator.at_most)
-        for selector in selectors:
-            if selector.at_most is not None:
-                found[selector.metric].add(selector.at_most)
+        for metric, values in boundaries(objective).items():
+            found[metric] |= values
     return {metric: tuple(sorted(values)) for metric, values in sorted(found.items())}
 
 
@@ -105,14 +100,18 @@ def _tidy(seconds: float) -> float:
 def _planned(fault: Fault, experiment: Experiment, workloads: tuple[PlannedWorkload, ...]) -> PlannedFault:
     baseline, length = experiment.spec.phases.baseline, experiment.spec.phases.fault
     begin, end = span(fault, experiment)
-    is_toxic = not isinstance(fault, DownFault)
+    stream: Literal["downstream", "upstream"] = "downstream"
+    toxicity = 1.0
+    if not isinstance(fault, DownFault):
+        stream = "upstream" if fault.stream in ("upstream", "up") else "downstream"
+        toxicity = fault.toxicity
     return PlannedFault(
         name=fault.name,
         place=fault.place,
         type=fault.type,
-        stream="upstream" if is_toxic and fault.stream in ("upstream", "up") else "downstream",
-        toxicity=fault.toxicity if is_toxic else 1.0,
-        attributes=toxic_attributes(fault) if is_toxic else {},
+        stream=stream,
+        toxicity=toxicity,
+        attributes=toxic_attributes(fault),
         inject_at_s=_tidy(baseline + begin),
         heal_at_s=min(_tidy(baseline + end), _tidy(baseline + length)),
         effects=_effects(fault, workloads),
@@ -120,7 +119,7 @@ def _planned(fault: Fault, experiment: Experiment, workloads: tuple[PlannedWorkl
 
 
 def _effects(fault: Fault, workloads: tuple[PlannedWorkload, ...]) -> tuple[Effect, ...]:
-    """What must be seen: as declared, else by type on the load at that place, or on all where there is none."""
+    """What must be seen: as declared, else by type, on the load at that place (on all, if none is there)."""
     if fault.effect is not None:
         return (fault.effect,)
     there = [w for w in workloads if w.place == fault.place] or list(workloads)

@@ -57,15 +57,15 @@ def judge_objective(
         else:
             reading = _judge_level(indicator, objective.unit, window, samples)
     except OffBoundary as error:
-        reading = _Reading(Outcome.INCONCLUSIVE, f"{error}.", 0)
+        reading = _Reading(Outcome.INCONCLUSIVE, f"{error}", 0)
     outcome, reason = reading.outcome, reading.reason
     if 0 < reading.samples < min_samples:
         noun = "point" if isinstance(indicator, Level) else "observation"
         was = "was" if reading.samples == 1 else "were"
         outcome = Outcome.INCONCLUSIVE
         reason = (
-            f"Too few samples: {counted(reading.samples, noun)} {was} seen and at least {min_samples} are "
-            f"needed. So far: {reason}"
+            f"too few samples: {counted(reading.samples, noun)} {was} seen and at least {min_samples} are "
+            f"needed; so far: {reason}"
         )
     return Finding(
         objective=objective.name,
@@ -106,7 +106,7 @@ def holds(level: Level, value: float) -> bool:
 
 def no_data(kind: FindingKind, missing: str) -> str:
     """The reason of a finding without data."""
-    return f"No data: {missing}; without any, a {kind} cannot be judged."
+    return f"no data: {missing}; without any, a {kind} cannot be judged"
 
 
 def _outcome(share: Share, interval: tuple[float, float]) -> Outcome:
@@ -144,9 +144,9 @@ def _judge_ratio(ratio: Ratio, window: Window, samples: Samples) -> _Reading:
     )
     wanted = percent(share.target)
     reason = {
-        Outcome.PASS: f"{said}, wholly at or above the target of {wanted}.",
-        Outcome.FAIL: f"{said}, wholly below the target of {wanted}.",
-        Outcome.INCONCLUSIVE: f"{said}, on both sides of the target of {wanted}; {_doubt(share)}.",
+        Outcome.PASS: f"{said}, wholly at or above the target of {wanted}",
+        Outcome.FAIL: f"{said}, wholly below the target of {wanted}",
+        Outcome.INCONCLUSIVE: f"{said}, on both sides of the target of {wanted}; {_doubt(share)}",
     }[outcome]
     return _Reading(outcome, reason, round(share.n), share.value, interval, "1", round(share.n - share.hits))
 
@@ -168,9 +168,9 @@ def _judge_quantile(quantile: Quantile, unit: str, window: Window, samples: Samp
     )
     wanted = percent(share.target)
     reason = {
-        Outcome.PASS: f"{name} is at most {most}: {said}, wholly at or above {wanted}.",
-        Outcome.FAIL: f"{name} is above {most}: {said}, wholly below {wanted}.",
-        Outcome.INCONCLUSIVE: f"{said}, on both sides of the {wanted} that {name} asks for; {_doubt(share)}.",
+        Outcome.PASS: f"{name} is at most {most}: {said}, wholly at or above {wanted}",
+        Outcome.FAIL: f"{name} is above {most}: {said}, wholly below {wanted}",
+        Outcome.INCONCLUSIVE: f"{said}, on both sides of the {wanted} that {name} asks for; {_doubt(share)}",
     }[outcome]
     histogram = samples.distribution(quantile.source, window)
     estimate = histogram.quantile(quantile.quantile) if histogram else None
@@ -216,9 +216,9 @@ def _judge_level(level: Level, unit: str, window: Window, samples: Samples) -> _
     what = "increase" if level.aggregation == "increase" else f"{level.aggregation} value"
     words = _COMPARE[level.op][1]
     reason = (
-        f"The {what} of {level.source.metric} was {amount(value, unit)}"
+        f"the {what} of {level.source.metric} was {amount(value, unit)}"
         f"{'' if met else ', which is not'} {'and had to be' if met else ''} "
-        f"{words} {amount(level.bound, unit)}."
+        f"{words} {amount(level.bound, unit)}"
     )
     return _Reading(
         Outcome.PASS if met else Outcome.FAIL,

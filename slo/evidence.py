@@ -36,7 +36,7 @@ def judge_effect(effect: Effect, samples: Samples, baseline: Window, fault: Wind
         else:
             outcome, reason, value, interval, n = _share(effect, samples, before, during)
     except OffBoundary as error:
-        outcome, reason, value, interval, n = Outcome.INCONCLUSIVE, f"{error}.", None, None, 0
+        outcome, reason, value, interval, n = Outcome.INCONCLUSIVE, f"{error}", None, None, 0
     unit = (samples.unit(effect.metric) or "s") if isinstance(effect, QuantileEffect) else "1"
     return Finding(
         objective=effect_name(effect),
@@ -92,19 +92,19 @@ def _quantile(effect: QuantileEffect, samples: Samples, before: Window, during: 
     said = f"{effect_name(effect)} {_moved(was.value, now.value, unit)} {needed}"
     slack = 1e-9 * max(1.0, abs(effect.rises))
     if rise + slack < effect.rises:
-        return Outcome.INCONCLUSIVE, f"{said}: the fault had no such effect.", rise, interval, n
+        return Outcome.INCONCLUSIVE, f"{said}: the fault had no such effect", rise, interval, n
     if least + slack < effect.rises:
         reason = (
             f"{said}, but its buckets vouch for a rise of only {amount(max(least, 0.0), unit)}: they are too "
-            f"coarse to tell; declare a smaller rise, or give the histogram finer buckets."
+            f"coarse to tell; declare a smaller rise, or give the histogram finer buckets"
         )
         return Outcome.INCONCLUSIVE, reason, rise, interval, n
     if not _surely_more_above(now.lower, base, struck):
         reason = (
-            f"{said}, but {counted(base.count, 'observation')} before and {n} during it leave it to chance."
+            f"{said}, but {counted(base.count, 'observation')} before and {n} during it leave it to chance"
         )
         return Outcome.INCONCLUSIVE, reason, rise, interval, n
-    return Outcome.PASS, f"{said}.", rise, interval, n
+    return Outcome.PASS, f"{said}", rise, interval, n
 
 
 def _moved(was: float, now: float, unit: str) -> str:
@@ -141,7 +141,7 @@ def _share(effect: ShareEffect, samples: Samples, before: Window, during: Window
         f"{percent(now_hits / now_n)} ({now_hits:g} of {now_n:g}; needed +{percent(effect.rises)})"
     )
     if rise + 1e-9 < effect.rises:
-        return Outcome.INCONCLUSIVE, f"{said}: the fault had no such effect.", rise, interval, round(now_n)
+        return Outcome.INCONCLUSIVE, f"{said}: the fault had no such effect", rise, interval, round(now_n)
     if interval[0] <= 0:
-        return Outcome.INCONCLUSIVE, f"{said}, which chance may explain.", rise, interval, round(now_n)
-    return Outcome.PASS, f"{said}.", rise, interval, round(now_n)
+        return Outcome.INCONCLUSIVE, f"{said}, which chance may explain", rise, interval, round(now_n)
+    return Outcome.PASS, f"{said}", rise, interval, round(now_n)

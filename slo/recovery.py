@@ -8,7 +8,8 @@ at most one window earlier; the value errs, by less than a window, towards slow,
 Invariant: three values, by best and worst case. A window in which nothing at all was reported is unknown, and
 so is one that had not ended by `until`. The recovery passes when it is in time with every unknown window
 taken as bad, fails when it is late with every one of them taken as good, and is inconclusive in between. A
-window in which reports came but counted no observation is bad: an idle service has not shown that it works.
+window in which reports came but counted no observation is bad: under load that goes on, a service that
+answers nothing has not recovered.
 """
 
 from __future__ import annotations
@@ -55,14 +56,14 @@ def judge_recovery(
         seen = sum(n for _, n in read)
         bad = states.count("bad")
         outcome, value, reason = _judge(recovery, states, until - healed_at)
-        if outcome is not Outcome.INCONCLUSIVE and seen < min_samples:
+        if outcome is not Outcome.INCONCLUSIVE and 0 < seen < min_samples:
             outcome = Outcome.INCONCLUSIVE
             reason = (
-                f"Too few samples: {counted(seen, 'observation')} after the heal, and at least {min_samples} "
-                f"are needed. So far: {reason}"
+                f"too few samples: {counted(seen, 'observation')} after the heal, and at least {min_samples} "
+                f"are needed; so far: {reason}"
             )
     except OffBoundary as error:
-        outcome, reason = Outcome.INCONCLUSIVE, f"{error}."
+        outcome, reason = Outcome.INCONCLUSIVE, f"{error}"
     return Finding(
         objective=recovery.name,
         kind="recovery",
@@ -116,8 +117,8 @@ def _judge(
         return (
             Outcome.INCONCLUSIVE,
             None,
-            f"No data: nothing was reported for {name} in the {format_duration(max(0.0, seconds_seen))} "
-            f"after the heal; {need} are needed.",
+            f"no data: nothing was reported for {name} in the {format_duration(max(0.0, seconds_seen))} "
+            f"after the heal; {need} are needed",
         )
     worst_case = _first_run(states, recovery.windows, "bad")
     best_case = _first_run(states, recovery.windows, "good")
@@ -126,25 +127,25 @@ def _judge(
         value = worst_case * length
         took = f"{name} held again {format_duration(value)} after the heal, for {need}"
         if value <= slack:
-            return Outcome.PASS, value, f"{took}; it had to within {within}."
+            return Outcome.PASS, value, f"{took}; it had to within {within}"
         if best_case is not None and best_case * length > slack:
-            return Outcome.FAIL, value, f"{took}, which is later than the {within} that it had."
+            return Outcome.FAIL, value, f"{took}, which is later than the {within} that it had"
     elif best_case is None or best_case * length > slack:
         bad = f"{states.count('bad')} of {counted(len(states), 'window')} after the heal were not good"
         never = f"{name} did not hold again within {within} of the heal: {bad}"
         if seconds_seen + 1e-6 >= recovery.within_s:
-            return Outcome.FAIL, None, f"{never}."
+            return Outcome.FAIL, None, f"{never}"
         return (
             Outcome.INCONCLUSIVE,
             None,
             f"{name} had not held again when the run ended {format_duration(seconds_seen)} after the heal, "
-            f"before the {within} were over.",
+            f"before the {within} were over",
         )
     silent = states.count("unknown")
     gap = f"{counted(silent, 'window')} reported nothing" if silent else "the run ended too soon to tell"
     return (
         Outcome.INCONCLUSIVE,
         None,
-        f"It is not known whether {name} held again within {within} of the heal: {need} must be good, "
-        f"and {gap}.",
+        f"it is not known whether {name} held again within {within} of the heal: {need} must be good, "
+        f"and {gap}",
     )

@@ -111,7 +111,6 @@ def _explain(error: Exception) -> int:
         click.echo(f"error: {error}", err=True)
         return 2
     traceback.print_exception(error)
-    click.echo(
-        f"\nThis is a defect of Brownout {__version__}, not of your input. Please report the lines above.", err=True
-    )
+    told = f"This is a defect of Brownout {__version__}, not of your input. Please report the lines above."
+    click.echo(f"\n{told}", err=True)
     return 70

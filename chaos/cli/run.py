@@ -10,10 +10,16 @@ import click
 @click.command("run")
 @click.argument("experiments", nargs=-1, required=True, metavar="EXPERIMENT...")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeat a run's draws; random if left out.")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. spec.phases.fault=20s.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. spec.phases.fault=20s."
+)
 @click.option("--target", help="Run against another target than the experiment's own.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where run folders go (./runs).")
-@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON on stdout; progress on stderr.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Where run folders go (./runs)."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the verdicts as JSON on stdout; progress on stderr."
+)
 @click.option("--no-color", is_flag=True, help="Plain text.")
 @click.option("-v", "--verbose", is_flag=True, help="Say every event as it happens.")
 def command(

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 from chaos.conductor.perform import Stopped
 from chaos.verdict import Ending
@@ -19,7 +20,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.wake = threading.Event()
         self.ending: Ending | None = None
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}  # whatever signal() gave is what it takes back
 
     def __enter__(self) -> Interrupts:
         for number in _ENDINGS:
@@ -30,7 +31,7 @@ class Interrupts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, before in self._before.items():
-            signal.signal(number, before)  # type: ignore[arg-type] - what signal() gave is what it takes
+            signal.signal(number, before)
 
     def check(self) -> None:
         """Raise Stopped when a signal has come."""

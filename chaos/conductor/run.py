@@ -52,6 +52,7 @@ class Run:
         stage: Stage,
         interrupts: Interrupts,
         progress: Progress,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.plan = plan
         self.name = name
@@ -66,7 +67,7 @@ class Run:
         folder.mkdir(parents=True)
         (folder / "experiment.yaml").write_text(experiment_yaml)
         (folder / "plan.json").write_text(plan.model_dump_json(by_alias=True, indent=2))
-        self.journal = Journal(folder / "events.jsonl", self._clock.now)
+        self.journal = Journal(folder / "events.jsonl", self._clock.now, tell)
         self.telemetry = Telemetry(folder / "metrics.jsonl")
 
     def conduct(self) -> Ending:

@@ -12,14 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from probes.otlp import Receiver
-
 from chaos.conductor.perform import Stopped
 from chaos.conductor.ready import healthy, ready_line, wait_until
 from chaos.healing import end_processes
 from chaos.journal import PartDied, outstanding, read_events
 from chaos.keeper.handle import Keeper
 from chaos.registry import MARKER, Registration, processes_of
+from probes.otlp import Receiver
 
 DEMO_WITHIN_S = 60.0
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
 from probes.metrics_file import MetricsFile
 from probes.points import points_of
-
 from slo.series import Samples
 
 

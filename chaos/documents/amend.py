@@ -2,8 +2,8 @@
 
 KEY is a path into the experiment: `spec.phases.fault`, `spec.faults[0].latency`. What does not begin with
 `spec.` or `metadata.` is taken from `spec`, and an item of a list may be named instead of counted, by its
-`name`, `profile` or `ref`: `faults.late-replies.latency`, `load.env-episodes.arrivals`. VALUE is read as YAML.
-Problems with the value say `--set`, as that is where it was written.
+`name`, `profile` or `ref`: `faults.late-replies.latency`, `load.env-episodes.arrivals`. VALUE is read as
+YAML. Problems with the value say `--set`, as that is where it was written.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.documents.document import Document, Kind, validated
+from chaos.documents.document import Document, validated
 from chaos.documents.hosts import target_problems
-from chaos.documents.library import NAMED_KINDS, NOUNS, Library, Reference, Unknown, yaml_files
+from chaos.documents.library import FOLDERS, NAMED_KINDS, NOUNS, Library, Reference, Unknown, yaml_files
 from chaos.documents.loads import profile_problems
 from chaos.documents.models import Target
 from chaos.documents.problems import BadInput, Problem, in_order, problem_at, shown, shown_path
@@ -120,12 +120,15 @@ def _name_place(document: Document) -> Place:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """The YAML files in a folder and below it; of a project, those in the folders that hold documents."""
+    """The YAML files in a folder and below it; of a project, those in the folders that hold documents.
+
+    A project has YAML of other programs beside it (a docker-compose.yml, say), which is none of our business.
+    """
+    if (folder / PROJECT_FILE).is_file():
+        folders = dict.fromkeys(FOLDERS.values())
+        return [folder / PROJECT_FILE, *(path for name in folders for path in yaml_files(folder / name))]
     found = yaml_files(folder)
     for below in sorted(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()):
         if below.name not in _SKIPPED and not below.name.startswith("."):
             found += _files_below(below)
     return found
-
-
-KINDS: tuple[Kind, ...] = NAMED_KINDS

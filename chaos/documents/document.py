@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from dataclasses import dataclass
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from chaos.documents import models
 from chaos.documents.problems import Problem, did_you_mean, listed, problem_at, shown
-from chaos.documents.tree import Mapping, Node, Scalar, plain
+from chaos.documents.tree import Mapping, Node, Steps, plain
 from chaos.documents.wording import problems_of
+from slo.openslo import SLODocument
 
 Kind = Literal["Experiment", "Target", "LoadProfile", "Suite", "SLO", "Invariant", "Recovery", "Project"]
 Where = Literal["here", "project", "shipped"]
 """here: in the referring file, or given by path; project: the user's folders; shipped: with Brownout."""
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
-@functools.cache
-def model_of(kind: Kind) -> type[BaseModel]:
-    """The model that a kind of document is validated by."""
-    if kind == "SLO":
-        from slo.openslo import SLODocument
-
-        return SLODocument
-    return {
-        "Experiment": models.Experiment,
-        "Target": models.Target,
-        "LoadProfile": models.LoadProfile,
-        "Suite": models.Suite,
-        "Invariant": models.InvariantDocument,
-        "Recovery": models.RecoveryDocument,
-        "Project": models.Project,
-    }[kind]
-
-
+MODELS: dict[Kind, type[BaseModel]] = {
+    "Experiment": models.Experiment,
+    "Target": models.Target,
+    "LoadProfile": models.LoadProfile,
+    "Suite": models.Suite,
+    "SLO": SLODocument,
+    "Invariant": models.InvariantDocument,
+    "Recovery": models.RecoveryDocument,
+    "Project": models.Project,
+}
+"""The model that each kind of document is validated by."""
 API_VERSIONS: dict[Kind, str] = {
     "Experiment": models.API_VERSION,
     "Target": models.API_VERSION,
@@ -88,12 +82,12 @@ def document_of(tree: Node, where: Where) -> Document | list[Problem]:
     version = tree.text("apiVersion")
     if kind is None or kind not in API_VERSIONS:
         return [_wrong_head(tree, "kind", list(API_VERSIONS))]
-    expected = API_VERSIONS[cast(Kind, kind)]
+    expected = API_VERSIONS[kind]
     if version != expected:
         return [_wrong_head(tree, "apiVersion", [expected])]
     metadata = tree.get("metadata")
     name = metadata.text("name") if isinstance(metadata, Mapping) else None
-    return Document(cast(Kind, kind), name or "", where, tree)
+    return Document(kind, name or "", where, tree)
 
 
 def _wrong_head(tree: Mapping, key: str, choices: list[str]) -> Problem:
@@ -109,23 +103,30 @@ def _wrong_head(tree: Mapping, key: str, choices: list[str]) -> Problem:
 
 def validated(kind: Kind, tree: Node) -> BaseModel | list[Problem]:
     """The model of a tree, or everything that is wrong with it."""
-    return validated_as(model_of(kind), tree)
+    return validated_as(MODELS[kind], tree)
 
 
 def validated_as(model: type[M], tree: Node) -> M | list[Problem]:
-    """As `validated`, by any model.
+    """As `validated`, by any model, or a union of them."""
+    return parsed(TypeAdapter(model), model, tree)
 
-    Validated as strict JSON: YAML's own types count, so that `"5"` is no number and `yes` is no boolean.
+
+def parsed(adapter: TypeAdapter[T], model: object, tree: Node, base: Steps = ()) -> T | list[Problem]:
+    """The value of a tree, or its problems; `base` are the steps to the tree, for the keys that are shown.
+
+    Validated as strict JSON, so that YAML's own types count: `"5"` is no number and `yes` is no boolean.
+    Below a validator that sees a model before pydantic does, lists are Python's and fail in strict mode
+    (tuples are wanted), so a second, lenient pass says what is wrong there.
     """
+    data = plain(tree)
     try:
-        return model.model_validate_json(json.dumps(plain(tree)), strict=True, by_alias=True, by_name=False)
+        return adapter.validate_json(json.dumps(data), strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
-        return problems_of(error, model, tree)
-
-
-def scalar_at(tree: Mapping, *keys: str) -> Scalar | None:
-    """The single value under `keys`, or None."""
-    node: Node | None = tree
-    for key in keys:
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return node if isinstance(node, Scalar) else None
+        problems = problems_of(error, model, tree, base)
+    try:
+        value = adapter.validate_python(data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        said = {(p.path, p.line, p.column, p.key) for p in problems}
+        more = problems_of(error, model, tree, base)
+        return problems + [p for p in more if (p.path, p.line, p.column, p.key) not in said]
+    return problems or value

@@ -12,14 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.documents.document import (
-    API_VERSIONS,
-    OBJECTIVE_KINDS,
-    Document,
-    Kind,
-    Where,
-    document_of,
-)
+from chaos.documents.document import Document, Kind, Where, document_of
 from chaos.documents.problems import Problem, did_you_mean, listed, problem_at, shown, shown_path
 from chaos.documents.project import PROJECT_FILE, ProjectFolder
 from chaos.documents.source import Source, read_source
@@ -123,14 +116,14 @@ class Library:
         if not name or "/" in name or name.startswith("."):
             return None
         for where in self.layers():
-            path = self.root(where, RUNBOOKS) / f"{name}.md"
+            path = self.folder(where, RUNBOOKS) / f"{name}.md"
             if path.is_file():
                 return path
         return None
 
     def runbook_names(self) -> list[str]:
         """The names of all runbooks."""
-        folders = [self.root(where, RUNBOOKS) for where in self.layers()]
+        folders = [self.folder(where, RUNBOOKS) for where in self.layers()]
         return sorted({path.stem for folder in folders for path in folder.glob("*.md")} - {"README"})
 
     def names(self, kinds: Iterable[Kind]) -> list[str]:
@@ -151,7 +144,7 @@ class Library:
                         rows[NOUNS[kind], d.name] = Listed(
                             NOUNS[kind], d.name, d.description, where, d.path, hides
                         )
-            for path in sorted(self.root(where, RUNBOOKS).glob("*.md")):
+            for path in sorted(self.folder(where, RUNBOOKS).glob("*.md")):
                 if path.stem != "README":
                     hides = ("runbook", path.stem) in rows
                     rows["runbook", path.stem] = Listed(
@@ -163,11 +156,11 @@ class Library:
 
     def layers(self) -> tuple[Where, ...]:
         """Where names are looked up, nearest first."""
-        if self.project.path is None or self.root("project", RUNBOOKS) == self.root("shipped", RUNBOOKS):
+        if self.project.path is None or self.folder("project", RUNBOOKS) == self.folder("shipped", RUNBOOKS):
             return ("shipped",)
         return ("project", "shipped")
 
-    def root(self, where: Where, folder: str) -> Path:
+    def folder(self, where: Where, folder: str) -> Path:
         """The folder of one layer: `chaos/experiments`, `runbooks`, ..."""
         if where != "shipped":
             return self.project.root / folder
@@ -200,7 +193,7 @@ class Library:
         problems: list[Problem] = []
         for folder in dict.fromkeys(FOLDERS[kind] for kind in kinds if kind in FOLDERS):
             if (where, folder) not in self._folders:
-                self._folders[where, folder] = self._read_folder(self.root(where, folder), where)
+                self._folders[where, folder] = self._read_folder(self.folder(where, folder), where)
             found, wrong = self._folders[where, folder]
             documents += found
             problems += wrong
@@ -276,17 +269,5 @@ def _title(path: Path) -> str:
     return ""
 
 
-ALL_KINDS: tuple[Kind, ...] = tuple(API_VERSIONS)
 NAMED_KINDS: tuple[Kind, ...] = tuple(FOLDERS)
-__all__ = [
-    "ALL_KINDS",
-    "FOLDERS",
-    "NAMED_KINDS",
-    "NOUNS",
-    "OBJECTIVE_KINDS",
-    "Library",
-    "Listed",
-    "Reference",
-    "Unknown",
-    "yaml_files",
-]
+"""The kinds that can be referred to by name."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from chaos.documents.document import Document
+from chaos.documents.document import Document, parsed
 from chaos.documents.library import Library, Reference, Unknown
 from chaos.documents.problems import Problem, did_you_mean, listed, problem_at
-from chaos.documents.tree import Entry, Mapping, Node, Scalar, Sequence, Steps, descend, plain, spelled
-from chaos.documents.wording import problems_of
+from chaos.documents.tree import Entry, Mapping, Node, Scalar, Sequence, Steps, descend, spelled
 from loadtests.profile import LoadProfileSpec
 
 _SPEC: TypeAdapter[LoadProfileSpec] = TypeAdapter(LoadProfileSpec)
@@ -68,7 +66,7 @@ def resolved_loads(
             node, place = descend(merged, ("service",))
             known = f"its places are {listed(places, 'and')}"
             hint = did_you_mean(profile.service, places, otherwise=known)
-            message = f"the load profile {document.name} needs the service {profile.service}, which the target has not"
+            message = f"{document.name} needs the service {profile.service}, which the target has not"
             problems.append(problem_at(name.place if node else place, spelled(key), message, hint))
         loads.append(ResolvedLoad(_free(document.name, [load.name for load in loads]), document, profile))
     return loads, problems
@@ -107,22 +105,12 @@ def _merged(profile: Mapping, use: Mapping) -> Mapping:
 
 def _validated(spec: Mapping, experiment: str, steps: Steps) -> LoadProfileSpec | list[Problem]:
     """The profile, or problems: keyed by the experiment where it overrides, else by the profile."""
-    import json
-
-    try:
-        return _SPEC.validate_json(json.dumps(plain(spec)), strict=True, by_alias=True, by_name=False)
-    except ValidationError as error:
-        own = problems_of(error, LoadProfileSpec, spec, ("spec",))
-        if not experiment:
-            return own
-        theirs = problems_of(error, LoadProfileSpec, spec, steps)
-        return [
-            mine if mine.path != experiment and not mine.path.startswith("--set") else their
-            for mine, their in zip(own, theirs, strict=True)
-        ]
-
-
-USERS: tuple[str, ...] = tuple(
-    get_args(member.model_fields["user"].annotation)[0] for member in get_args(get_args(LoadProfileSpec)[0])
-)
-"""The kinds of user that a profile can have."""
+    own = parsed(_SPEC, LoadProfileSpec, spec, ("spec",))
+    if not experiment or not isinstance(own, list):
+        return own
+    theirs = parsed(_SPEC, LoadProfileSpec, spec, steps)
+    problems = zip(own, theirs if isinstance(theirs, list) else own, strict=True)
+    return [
+        mine if mine.path != experiment and not mine.path.startswith("--set") else their
+        for mine, their in problems
+    ]

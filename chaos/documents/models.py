@@ -12,28 +12,12 @@ from pydantic import BeforeValidator, Field, Tag, field_validator
 
 from loadtests.profile import LoadProfileSpec
 from slo.effect import Effect, by_key
+from slo.metadata import Metadata, Name
 from slo.model import Model
 from slo.objective import Filter, Phase
 from slo.quantities import ByteRate, Duration, Rate, Share, Size
 
 API_VERSION = "brownout/v1"
-Name = Annotated[
-    str,
-    Field(
-        pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$",
-        description="A name: lower-case letters, digits, '-' and '.', at most 63.",
-    ),
-]
-
-
-class Metadata(Model):
-    """What a document is called."""
-
-    name: Name
-    description: str = ""
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
-
 
 # --- faults -------------------------------------------------------------------------------------------------
 
@@ -84,7 +68,7 @@ class SlowCloseFault(_ToxicBase):
 
 
 class TimeoutFault(_ToxicBase):
-    """Swallows all data, and closes the connection after `timeout`; 0s keeps it open for ever (a black hole)."""
+    """Swallows all data, and closes the connection after `timeout`; 0s never does (a black hole)."""
 
     type: Literal["timeout"]
     timeout: Duration = Field(0.0, ge=0)
@@ -180,7 +164,7 @@ class AbortObjective(Model):
 
 
 class AbortThreshold(Model):
-    """Stop the run when the increase (sums), the count (histograms) or the value (gauges) goes above `above`."""
+    """Stop the run when a sum's increase, a histogram's count or a gauge's value goes above `above`."""
 
     metric: str = Field(min_length=1)
     filters: dict[str, Filter] = Field(default_factory=dict)

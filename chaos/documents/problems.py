@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.documents.scalar import is_plain_text
@@ -25,9 +25,9 @@ class Problem:
     path: str
     line: int
     column: int
-    key: str = field(compare=False, default="")
-    message: str = field(compare=False, default="")
-    hint: str = field(compare=False, default="")
+    key: str = ""
+    message: str = ""
+    hint: str = ""
 
     def __str__(self) -> str:
         place = shown_path(self.path) + (f":{self.line}:{self.column}" if self.line else "")
@@ -41,6 +41,10 @@ class BadInput(ValueError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = in_order(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def render(self) -> str:
+        """All problems as text, one below the other, with their hints."""
+        return str(self)
 
     @classmethod
     def of(cls, path: str, message: str, hint: str = "") -> BadInput:

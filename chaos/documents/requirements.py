@@ -1,10 +1,9 @@
-"""The objectives of an experiment as requirements: what is judged, where it must hold, and by which runbook."""
+"""The objectives of an experiment as requirements: what is judged, where it must hold, by which runbook."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from chaos.documents.document import OBJECTIVE_KINDS, Document, validated
 from chaos.documents.library import Library, Reference, Unknown
@@ -17,12 +16,9 @@ from chaos.documents.models import (
 )
 from chaos.documents.problems import Problem, did_you_mean, listed, problem_at, shown
 from chaos.documents.tree import Mapping, Scalar, Sequence, Steps, descend, spelled
+from slo.metadata import RUNBOOK_ANNOTATION
 from slo.objective import PHASES, Invariant, Judged, Objective, Phase, Recovery, Requirement
-
-if TYPE_CHECKING:
-    from slo.openslo import SLODocument
-
-RUNBOOK_ANNOTATION = "brownout.dev/runbook"
+from slo.openslo import SLODocument, to_objective
 
 
 @dataclass
@@ -66,7 +62,7 @@ def resolved_objectives(
 
 
 def objective_of(reference: Reference, library: Library, result: ResolvedObjectives) -> Judged | None:
-    """The objective that is referred to; None when it is unknown or wrong, which `result.problems` then says."""
+    """The objective that is referred to; None when it cannot be used, and `result.problems` says why."""
     try:
         document = library.find(OBJECTIVE_KINDS, reference)
     except Unknown as unknown:
@@ -106,14 +102,7 @@ def _judged(document: Document, model: object, library: Library, result: Resolve
             window_s=spec.window,
             windows=spec.windows,
         )
-    from slo.openslo import to_objective
-
-    try:
-        return to_objective(cast("SLODocument", model))
-    except ValueError as error:
-        node, place = descend(document.tree, ("spec",))
-        result.problems.append(problem_at(node.place if node else place, "spec", str(error)))
-        return None
+    return to_objective(model) if isinstance(model, SLODocument) else None
 
 
 def _described(document: Document) -> str:

@@ -1,4 +1,4 @@
-"""From a reference to an experiment with everything that it refers to, or to everything that is wrong with it.
+"""From a reference to an experiment with all that it refers to, or to everything that is wrong with it.
 
 References, values and their fit are all checked before anything is refused, so that one answer tells all
 that can be known. Nothing outside the user's own files is touched: no host is looked up, no port is opened.
@@ -50,7 +50,7 @@ def resolve(
     target: str | None = None,
     project: ProjectFolder,
 ) -> Resolved:
-    """The experiment of that name or path, with `--set` values and another target, if given.
+    """The experiment of that name or path, with `--set` values (see `amend`) and another target, if given.
 
     Raises:
         BadInput: with every problem that was found.

@@ -20,7 +20,7 @@ from chaos.documents.tree import Steps
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where an error is: the steps that people wrote, and the model that its last key belongs to, if known."""
+    """Where an error is: the steps that people wrote, and the model that the last key belongs to."""
 
     steps: Steps
     model: type[BaseModel] | None

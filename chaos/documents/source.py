@@ -46,7 +46,7 @@ class Source:
     problems: tuple[Problem, ...]
 
 
-class _Stop(Exception):  # noqa: N818 - ends reading; it is no error of its own
+class _Stop(Exception):
     """Reading cannot go on."""
 
     def __init__(self, problem: Problem) -> None:
@@ -127,7 +127,7 @@ def _syntax_problem(error: yaml.YAMLError, name: str, text: str) -> Problem:
 
 @dataclass(slots=True)
 class _Frame:
-    """A list or mapping that is being read. `height` and `size` count it with what it holds, aliases expanded."""
+    """A list or mapping that is being read; `height` and `size` count what it holds, aliases expanded."""
 
     place: Place
     anchor: str | None
@@ -176,7 +176,7 @@ class _Builder:
 
     def _place(self, event: yaml.Event) -> Place:
         mark = event.start_mark
-        return Place(self.name, mark.line + 1, mark.column + 1)
+        return Place(self.name, mark.line + 1, mark.column + 1) if mark else Place(self.name)
 
     def _problem(self, place: Place, message: str, hint: str = "") -> Problem:
         steps = [f"[{len(f.items)}]" if f.items is not None else f".{f.key or ''}" for f in self._stack]

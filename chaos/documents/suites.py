@@ -60,9 +60,8 @@ def load_suite(
 
 def what_is(ref: str, project: ProjectFolder) -> Literal["Experiment", "Suite"]:
     """Whether a reference names an experiment or a suite. Raises BadInput when it is neither, or both."""
-    library = Library(project)
     try:
-        document = library.find(("Experiment", "Suite"), Reference(ref, Place("")))
+        document = Library(project).find(("Experiment", "Suite"), Reference(ref, Place("")))
     except Unknown as unknown:
         raise BadInput(unknown.problems) from None
     return "Suite" if document.kind == "Suite" else "Experiment"

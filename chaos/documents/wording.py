@@ -100,7 +100,12 @@ def _translated(
         return _wrong_tag(detail, steps, tree, base)
     if kind in ("too_short", "too_long") and _is_consequence(node, kind, context):
         return None
+    if _EXPECTED.get(kind) == "a list" and isinstance(node, Sequence):
+        return None  # it is one: only that a validator of its parent has touched it
     message = _said(kind, context, value, detail["msg"])
+    if kind == "value_error" and isinstance(node, Mapping) and message.split()[0] in node.entries:
+        steps = (*steps, message.split()[0])  # a key that a validator speaks of
+        place = key_place(tree, steps)
     return problem_at(place, spelled(base + steps), message, _hint(kind, context, node, detail, model))
 
 
@@ -139,7 +144,7 @@ def _wrong_tag(detail: ErrorDetails, steps: Steps, tree: Node, base: Steps) -> P
 
 
 def _is_consequence(node: Node | None, kind: str, context: Table[str, Any]) -> bool:
-    """Whether a list is too short only because its items are wrong, each of which has a problem of its own."""
+    """Whether a list is too short only because its items are wrong, which has been said of each."""
     if not isinstance(node, Sequence | Mapping):
         return False
     length = len(node.items) if isinstance(node, Sequence) else len(node.entries)
@@ -180,10 +185,9 @@ def _said(kind: str, context: Table[str, Any], value: Any, original: str) -> str
         )
     if kind == "string_too_long":
         return f"expected at most {_count(context.get('max_length'), 'character')}, got {got}"
-    if kind == "too_short":
-        return f"expected at least {_count(context.get('min_length'), 'item')}, got {context.get('actual_length')}"
-    if kind == "too_long":
-        return f"expected at most {_count(context.get('max_length'), 'item')}, got {context.get('actual_length')}"
+    if kind in ("too_short", "too_long"):
+        words, number = ("at least", "min_length") if kind == "too_short" else ("at most", "max_length")
+        return f"expected {words} {_count(context.get(number), 'item')}, got {context.get('actual_length')}"
     if kind in ("value_error", "assertion_error"):
         return str(context.get("error") or original)
     if kind in _EXPECTED:

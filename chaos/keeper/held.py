@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 
 from chaos.faults.undo import Undo
-from chaos.journal import FaultHealed, ProxyRemoved
+from chaos.journal import FaultHealed, Journal, ProxyRemoved
 from slo.model import Model
 
 
@@ -19,16 +17,12 @@ class Held(Model):
     event: FaultHealed | ProxyRemoved
 
     def write_down(self) -> None:
-        """Append the event to the journal, whose writer may be dead. One write: lines do not mix."""
-        stamped = self.event.model_copy(update={"t": time.time(), "by": "keeper"})
+        """Append the event to the journal, whose writer may be dead."""
         path = Path(self.journal)
         if not path.exists():
-            return
-        line = stamped.model_dump_json().encode() + b"\n"
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+            return  # the run folder was deleted: nobody is left to read it
+        journal = Journal(path)
         try:
-            size = os.fstat(fd).st_size
-            torn = size > 0 and path.read_bytes()[-1:] != b"\n"
-            os.write(fd, b"\n" + line if torn else line)
+            journal.record(self.event.model_copy(update={"by": "keeper"}))
         finally:
-            os.close(fd)
+            journal.close()

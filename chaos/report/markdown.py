@@ -146,7 +146,7 @@ def _faults(report: Report) -> list[str]:
             [
                 code(fault.name, CELL, table=True),
                 f"{code(fault.place, CELL, table=True)}, {text(reading.reach(fault), CELL)}",
-                text(f"{fault.type} {reading.disturbance(fault)}".strip(), CELL),
+                text(reading.disturbance(fault), CELL),
                 text(reading.fault_window(report.verdict, fault), CELL),
                 seen + (f" (the proxy counted: {text(counted, 300)})" if counted else ""),
                 state if fine else f"**{state}**",

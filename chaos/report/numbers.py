@@ -15,9 +15,11 @@ _SECONDS = ("s", "second", "seconds")
 
 def percent(share: float, *, decimals: int = 1) -> str:
     """`share` (0 to 1) in per cent: at least `decimals` places, more near the ends: `99.996 %`."""
+    if share in (0.0, 1.0):
+        return f"{share * 100:.0f} %"
     for places in range(decimals, 9):
         text = f"{share * 100:.{places}f}"
-        if float(text) not in (0.0, 100.0) or share in (0.0, 1.0):
+        if float(text) not in (0.0, 100.0):
             return f"{text} %"
     return f"{share * 100:.3g} %"
 

@@ -44,13 +44,18 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a report is made of. `folder` is where it will lie: links to runbooks are relative to it."""
+    """All that a report is made of.
+
+    `folder` is where it will lie: links to runbooks are relative to it. `targets` are ratios' targets
+    (fractions) by objective; `environment` is what the run ran on, as it is to be shown.
+    """
 
     verdict: Verdict
     folder: Path
     curves: Curves = NO_CURVES
     runbooks: Mapping[str, RunbookExcerpt] = field(default_factory=dict)
     thresholds: tuple[Threshold, ...] = ()
+    targets: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -66,11 +71,22 @@ def thresholds(requirements: Iterable[Requirement]) -> tuple[Threshold, ...]:
         if isinstance(indicator, Quantile):
             label = f"{objective.name}: p{indicator.quantile * 100:g} ≤ {numbers.seconds(indicator.at_most)}"
             found[Threshold(label, indicator.at_most, phases)] = None
-        elif isinstance(indicator, Ratio) and indicator.good.at_most is not None:
+        elif isinstance(indicator, Ratio) and indicator.good and indicator.good.at_most is not None:
             limit = indicator.good.at_most
-            label = f"{objective.name}: {numbers.percent(indicator.target, decimals=0)} ≤ {numbers.seconds(limit)}"
+            share = numbers.percent(indicator.target, decimals=0)
+            label = f"{objective.name}: {share} ≤ {numbers.seconds(limit)}"
             found[Threshold(label, limit, phases)] = None
     return tuple(found)
+
+
+def targets(requirements: Iterable[Requirement]) -> dict[str, float]:
+    """The targets (fractions) of the ratios, by the objective's name."""
+    judged = (requirement.objective for requirement in requirements)
+    return {
+        o.name: o.indicator.target
+        for o in judged
+        if isinstance(o, Objective) and isinstance(o.indicator, Ratio)
+    }
 
 
 def headline(verdict: Verdict) -> str:
@@ -122,7 +138,7 @@ def fault_window(verdict: Verdict, fault: FaultReport) -> str:
     begun = f"{fault.injected_at - zero:.1f} s"
     if fault.healed_at is None:
         return f"from {begun}, no end recorded"
-    return f"{begun} to {fault.healed_at - zero:.1f} s"
+    return f"{fault.injected_at - zero:.1f} to {fault.healed_at - zero:.1f} s"
 
 
 def fault_state(fault: FaultReport) -> tuple[bool, str]:
@@ -147,12 +163,15 @@ _UNITS: Final[dict[str, str]] = {
 
 
 def disturbance(fault: FaultReport) -> str:
-    """What the fault does, with units as Toxiproxy has them: `latency 250 ms, jitter 250 ms`."""
+    """The fault's type and attributes, with Toxiproxy's units: `latency 250 ms, jitter 250 ms`."""
     parts = []
     for key, value in fault.attributes.items():
         unit = "µs" if (fault.type, key) == ("slicer", "delay") else _UNITS.get(key, "")
         parts.append(f"{key.replace('_', ' ')} {value:g} {unit}".rstrip())
-    return ", ".join(parts)
+    told = ", ".join(parts)
+    if fault.type in fault.attributes:
+        return told
+    return f"{fault.type}: {told}" if told else fault.type
 
 
 def reach(fault: FaultReport) -> str:

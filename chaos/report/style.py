@@ -91,8 +91,8 @@ def mark(outcome: Outcome) -> Mark:
 
 
 def css_variables(*, dark: bool) -> str:
-    """The palette as CSS custom properties: `--ink: #1c1c1f; ... --fail: #b3261e;`."""
+    """The palette as CSS custom properties: `--ink: #1c1c1f; ... --fail-tone: #b3261e;`."""
     palette = DARK if dark else LIGHT
     own = {name: getattr(palette, name) for name in Palette.__dataclass_fields__}
-    outcomes = {outcome.value: (m.dark if dark else m.light) for outcome, m in MARKS.items()}
+    outcomes = {f"{outcome.value}-tone": (m.dark if dark else m.light) for outcome, m in MARKS.items()}
     return " ".join(f"--{name}: {colour};" for name, colour in (own | outcomes).items())

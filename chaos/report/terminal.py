@@ -70,19 +70,18 @@ def suite_text(members: Iterable[MemberResult], *, screen: Screen = Screen()) ->
     """The suite's summary: what each experiment came to, and whether that is what the suite expects."""
     members = list(members)
     table = _table()
-    for name in ("experiment", "outcome", "expected", "as expected?"):
+    narrow = screen.width < NARROW
+    for name in ("experiment", "outcome", *(() if narrow else ("expected",)), "as expected?"):
         table.add_column(name, overflow="fold")
     for member in members:
         outcome = _outcome(member.outcome, screen) if member.outcome else Text("not run", style="bold")
-        as_expected = Text("yes") if member.as_expected else Text("NO", style="bold red")
+        expected = _outcome(member.expected, screen, quiet=True)
+        said = Text("yes") if member.as_expected else Text("NO", style="bold red")
+        if narrow and not member.as_expected:
+            said.append(f", expected {member.expected.value}", style="not bold")
         if member.note and not member.as_expected:
-            as_expected.append(f": {one_line(member.note)}", style="not bold")
-        table.add_row(
-            Text(one_line(member.experiment)),
-            outcome,
-            _outcome(member.expected, screen, quiet=True),
-            as_expected,
-        )
+            said.append(f": {one_line(member.note)}", style="not bold")
+        table.add_row(Text(one_line(member.experiment)), outcome, *(() if narrow else (expected,)), said)
     wrong = sum(not member.as_expected for member in members)
     number = numbers.plural(len(members), "experiment")
     if not members:
@@ -173,7 +172,9 @@ def _effects(effects: list[Finding], screen: Screen) -> RenderableType:
 
 
 def _reasons(verdict: Verdict) -> list[RenderableType]:
-    return [*(_item(reason) for reason in verdict.reasons), *_rows(verdict)]
+    styles = ("bold", *("" for _ in verdict.reasons))
+    items = [_item(reason, style) for reason, style in zip(verdict.reasons, styles, strict=False)]
+    return [*items, *_rows(verdict)]
 
 
 def _rows(verdict: Verdict) -> list[RenderableType]:
@@ -194,8 +195,14 @@ def _runbook(name: str, called: list[Finding], excerpt: RunbookExcerpt | None) -
     if excerpt is None:
         return [Text(""), Text(f"runbook for {causes}: {one_line(name)} (not found)", style="bold")]
     head = Text.assemble((f"runbook for {causes}: ", "bold"), one_line(str(excerpt.path)))
-    act = [Padding(Text(one_line(to_text(line))), (0, 0, 0, 3)) for line in excerpt.act]
+    act = [_act(line) for line in excerpt.act]
     return [Text(""), head, *act]
+
+
+def _act(line: str) -> RenderableType:
+    """A line of the Act section, as deep as it is there."""
+    indent = len(line) - len(line.lstrip(" "))
+    return Padding(Text(one_line(to_text(line))), (0, 0, 0, 3 + min(indent, 8)))
 
 
 def _foot(verdict: Verdict, report: Path | None) -> list[RenderableType]:
