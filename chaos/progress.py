@@ -49,6 +49,7 @@ class Progress:
         latency = self._latency(samples, recent)
         done = latency.count if latency else None
         bad = self._count(samples, recent, failed=True)
+        users = samples.number(Selector(metric=metrics.USERS), "last", Window(start=started, end=now))
         p50, p99 = (latency.quantile(0.5), latency.quantile(0.99)) if latency else (None, None)
         self._view.update(
             Snapshot(
@@ -58,7 +59,7 @@ class Progress:
                 phase=phase or "starting",
                 elapsed_s=now - started,
                 total_s=self._plan.cues[-1].at_s,
-                users=samples.number(Selector(metric=metrics.USERS), "last", Window(start=started, end=now)),
+                users=None if users is None else round(users),
                 rate_per_s=done / (recent.end - recent.start) if done and recent.end > recent.start else None,
                 p50_s=p50.value if p50 else None,
                 p99_s=p99.value if p99 else None,

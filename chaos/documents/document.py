@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from chaos.documents import models
-from chaos.documents.problems import Problem, did_you_mean, listed, problem_at, shown
+from chaos.documents.problems import Problem, did_you_mean, listed, nearest, problem_at, shown
 from chaos.documents.tree import Mapping, Node, Steps, plain
 from chaos.documents.wording import problems_of
 from slo.openslo import SLODocument
@@ -93,8 +93,8 @@ def document_of(tree: Node, where: Where) -> Document | list[Problem]:
 def _wrong_head(tree: Mapping, key: str, choices: list[str]) -> Problem:
     entry = tree.entries.get(key)
     if entry is None:
-        near = [other for other in tree.entries if did_you_mean(other, [key])]
-        hint = f"is it written as {near[0]} here?" if near else f"write {key}: {choices[0]}"
+        near = nearest(key, tree.entries)
+        hint = f"is it written as {near} here?" if near else f"write {key}: {choices[0]}"
         return problem_at(tree.place, key, f"is missing; expected {listed(choices)}", hint)
     got = shown(plain(entry.value))
     hint = did_you_mean(got, choices)

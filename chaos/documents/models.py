@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, Tag, field_validator
 
+from chaos.documents.allowlist import is_host_pattern
 from loadtests.profile import LoadProfileSpec
 from slo.effect import Effect, by_key
 from slo.metadata import Metadata, Name
@@ -364,6 +365,16 @@ class Project(Model):
     )
     runs: str = Field("runs", description="Where run folders go.")
     lease: Duration = Field(10.0, ge=1, description="How long a fault outlives a conductor that died.")
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not is_host_pattern(entry):
+                raise ValueError(
+                    f"expected an address, a network such as 10.0.0.0/8, a name or *.suffix, got {entry[:60]}"
+                )
+        return value
 
     @field_validator("runs")
     @classmethod

@@ -85,11 +85,15 @@ def shown_path(path: str) -> str:
 
 def did_you_mean(word: object, known: Iterable[str], *, otherwise: str = "") -> str:
     """A hint that names the likeliest of `known`; `otherwise` when none is near."""
-    text = str(word)[:80]
-    choices = list(known)
-    by_lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(text.lower(), by_lower, n=1, cutoff=0.6)
-    return f"did you mean {by_lower[near[0]]}?" if near else otherwise
+    near = nearest(word, known)
+    return f"did you mean {near}?" if near else otherwise
+
+
+def nearest(word: object, known: Iterable[str]) -> str | None:
+    """The likeliest of `known` that a mistyped word stands for, or None when none is near."""
+    by_lower = {choice.lower(): choice for choice in known}
+    near = difflib.get_close_matches(str(word)[:80].lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[near[0]] if near else None
 
 
 def listed(words: Iterable[str], last: str = "or", most: int = 12) -> str:

@@ -5,10 +5,10 @@ Which hosts a run may touch is said here and nowhere else: a target cannot widen
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos.documents.allowlist import host_allowed
 from chaos.documents.document import document_of, validated_as
 from chaos.documents.models import Project
 from chaos.documents.problems import BadInput, problem_at
@@ -71,29 +71,3 @@ def read_project(path: Path) -> Project:
     if isinstance(project, list):
         raise BadInput(project)
     return project
-
-
-def host_allowed(host: str, allowed: tuple[str, ...]) -> bool:
-    """Whether an allow-list covers a host.
-
-    Addresses are matched by address and network; names as names, letter by letter or by `*.suffix`: they
-    are not resolved, so that what DNS says today does not decide what a run may touch.
-    """
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        name = host.lower()
-        return any(
-            name == entry.lower() or (entry.startswith("*.") and name.endswith(entry[1:].lower()))
-            for entry in allowed
-        )
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return any(address in network for network in map(_network, allowed) if network is not None)
-
-
-def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    try:
-        return ipaddress.ip_network(entry, strict=False)
-    except ValueError:
-        return None

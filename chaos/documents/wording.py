@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from chaos.documents.problems import Problem, did_you_mean, listed, problem_at, shown
+from chaos.documents.problems import Problem, did_you_mean, listed, nearest, problem_at, shown
 from chaos.documents.shape import Spot, fields_at, follow
 from chaos.documents.tree import Mapping, Node, Scalar, Sequence, Steps, descend, key_place, plain, spelled
 from slo.quantities import format_duration
@@ -90,7 +90,7 @@ def _translated(
     node, place = descend(tree, steps)
     value = plain(node) if node is not None else None
     if kind == "missing":
-        return _missing(steps, tree, base)
+        return None if _is_mistyped(spot, tree) else _missing(steps, tree, base)
     if kind in ("extra_forbidden", "unexpected_keyword_argument") or spot.is_key:
         at = key_place(tree, steps)
         if spot.is_key:
@@ -115,9 +115,17 @@ def _missing(steps: Steps, tree: Node, base: Steps) -> Problem:
     if parent and isinstance(parent[-1], int):
         place = descend(tree, parent)[1]
     node, _ = descend(tree, parent)
-    near = did_you_mean(steps[-1], node.entries) if isinstance(node, Mapping) else ""
-    hint = near.replace("did you mean", "is it written as").replace("?", " here?") if near else ""
+    near = nearest(steps[-1], node.entries) if isinstance(node, Mapping) else None
+    hint = f"is it written as {near} here?" if near else ""
     return problem_at(place, spelled(base + steps), "is missing", hint)
+
+
+def _is_mistyped(spot: Spot, tree: Node) -> bool:
+    """Whether a missing key is there under a wrong name, which is then a problem of its own."""
+    parent, _ = descend(tree, spot.steps[:-1])
+    unknown = set(parent.entries) - set(spot.keys) if isinstance(parent, Mapping) else set()
+    near = nearest(spot.steps[-1], unknown)
+    return near is not None and nearest(near, spot.keys) == spot.steps[-1]
 
 
 def _key_hint(spot: Spot, tree: Node) -> str:

@@ -283,7 +283,7 @@ class Pipe:
     def _relink(self) -> None:
         previous: Previous = self
         following: list[Next] = [*self.stages[1:], self]
-        for stage, after in zip(self.stages, following, strict=True):
+        for stage, after in zip(self.stages, following, strict=False):
             stage.prev = previous
             stage.next = after
             previous = stage

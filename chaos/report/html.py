@@ -46,6 +46,7 @@ def _environment() -> Environment:
         finalize=_finalize,
     )
     functions: dict[str, Callable[..., object]] = {
+        "act_section": act_section,
         "bin_numbers": timeline.bin_numbers,
         "by_phase": timeline.by_phase,
         "cell": reading.cell,
@@ -62,6 +63,7 @@ def _environment() -> Environment:
         "prose": prose.to_html,
         "reach": reading.reach,
         "runbook_link": runbook_link,
+        "seen": reading.seen,
     }
     environment.globals.update(functions)
     environment.filters.update(count=numbers.count, seconds=numbers.seconds, one_line=one_line)
@@ -77,6 +79,12 @@ def runbook_link(report: Report, runbook: RunbookExcerpt) -> str:
     """The address of the runbook's file, relative to the report's folder, percent-encoded."""
     relative = os.path.relpath(os.path.abspath(runbook.path), os.path.abspath(report.folder))
     return quote(relative.replace(os.sep, "/").encode("utf-8", "surrogateescape"), safe=_SAFE)
+
+
+def act_section(runbook: RunbookExcerpt) -> str:
+    """The whole Act section where the runbook has one, else the excerpt's lines."""
+    whole = next((s.text for s in runbook.sections if s.heading.lower() == "act"), "")
+    return whole or "\n".join(runbook.act)
 
 
 def when(moment: float) -> str:

@@ -139,7 +139,7 @@ def _faults(report: Report) -> list[str]:
     rows = []
     for fault in report.verdict.faults[:50]:
         effect = fault.effect
-        seen = f"{_word(effect.outcome)}: {text(effect.reason, 300)}" if effect else "no evidence was judged"
+        seen = _evidence(effect) if effect else "no evidence was judged"
         counted = reading.counts(fault)
         fine, state = reading.fault_state(fault)
         rows.append(
@@ -155,6 +155,10 @@ def _faults(report: Report) -> list[str]:
     if not rows:
         return ["### Faults", "None was planned or reached."]
     return ["### Faults", _table(["fault", "place", "what", "when", "evidence that it acted", "heal"], rows)]
+
+
+def _evidence(effect: Finding) -> str:
+    return f"{mark(effect.outcome).symbol} {reading.seen(effect)}: {text(effect.reason, 300)}"
 
 
 def _runbooks(report: Report) -> list[str]:

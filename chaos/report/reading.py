@@ -46,8 +46,8 @@ class Threshold:
 class Report:
     """All that a report is made of.
 
-    `folder` is where it will lie: links to runbooks are relative to it. `targets` are ratios' targets
-    (fractions) by objective; `environment` is what the run ran on, as it is to be shown.
+    `folder` is where it will lie: links to runbooks are relative to it. `targets` is by objective, see
+    there; `environment` is what the run ran on, as it is to be shown.
     """
 
     verdict: Verdict
@@ -80,13 +80,17 @@ def thresholds(requirements: Iterable[Requirement]) -> tuple[Threshold, ...]:
 
 
 def targets(requirements: Iterable[Requirement]) -> dict[str, float]:
-    """The targets (fractions) of the ratios, by the objective's name."""
-    judged = (requirement.objective for requirement in requirements)
-    return {
-        o.name: o.indicator.target
-        for o in judged
-        if isinstance(o, Objective) and isinstance(o.indicator, Ratio)
-    }
+    """The numbers that ratios (fractions) and quantiles (the metric's unit) have to keep, by objective."""
+    found: dict[str, float] = {}
+    for objective in (requirement.objective for requirement in requirements):
+        match objective:
+            case Objective(indicator=Ratio(target=target)):
+                found[objective.name] = target
+            case Objective(indicator=Quantile(at_most=at_most)):
+                found[objective.name] = at_most
+            case _:
+                pass
+    return found
 
 
 def headline(verdict: Verdict) -> str:
@@ -110,10 +114,15 @@ def effects(verdict: Verdict) -> list[Finding]:
     return found + [f for f in verdict.findings if f.kind == "effect" and f not in found]
 
 
+def seen(effect: Finding) -> str:
+    """Whether the fault acted, in words."""
+    return "acted" if effect.outcome.passes else "not seen"
+
+
 def not_passing(verdict: Verdict) -> list[Finding]:
-    """Objectives that failed, then those that are inconclusive."""
-    order = (Outcome.FAIL, Outcome.INCONCLUSIVE)
-    return [f for outcome in order for f in objectives(verdict) if f.outcome is outcome]
+    """The findings that failed, then those that are inconclusive; of objectives before those of effects."""
+    findings = [*objectives(verdict), *effects(verdict)]
+    return [f for o in (Outcome.FAIL, Outcome.INCONCLUSIVE) for f in findings if f.outcome is o]
 
 
 def runbooks_to_follow(verdict: Verdict) -> dict[str, list[Finding]]:

@@ -162,7 +162,7 @@ def _effects(effects: list[Finding], screen: Screen) -> RenderableType:
     grid.add_column(overflow="fold")
     grid.add_column(overflow="fold")
     for f in effects:
-        seen = "acted" if f.outcome.passes else "no effect seen"
+        seen = reading.seen(f)
         name = one_line(f.objective.removeprefix("effect/"))
         told = Text.assemble(
             (f"{screen.symbol(f.outcome)} {seen}", mark(f.outcome).rich), f": {one_line(f.reason)}"

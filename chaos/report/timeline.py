@@ -175,8 +175,6 @@ class Timeline:
         scale = ", logarithmic scale" if y.log else ""
         words = f"Latency from the intended start: p50, p95, p99{scale}" if self.sizes is WIDE else "Latency"
         yield from self._panel(top, y, numbers.seconds, words if self.sizes is WIDE else words + scale)
-        for threshold in lines:
-            yield from self._threshold(threshold, y)
         ends: list[tuple[str, float]] = []
         for name, track in tracks.items():
             yield from self._line(track, y, name)
@@ -186,6 +184,8 @@ class Timeline:
         places = axis.spread([at for _, at in ends], 14.0, top + 4, low)
         for (words, _), at in zip(ends, places, strict=True):
             yield text(self.x.at_high + 6, at + 4, words, "series-name")
+        for threshold in lines:
+            yield from self._threshold(threshold, y)
 
     def _threshold(self, threshold: reading.Threshold, y: Axis) -> Iterator[Markup]:
         at, first = y(threshold.seconds), True

@@ -330,7 +330,7 @@ def make_report(name: str) -> Report:
             "brownout": "0.1.0",
             "python": "3.11.7",
             "locust": "2.47.0",
-            "machine": "Linux x86_64, 2 cores",
+            "machine": "Linux, 2 cores",
         },
     )
 

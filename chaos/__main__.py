@@ -1,0 +1,5 @@
+"""`python -m chaos` is `brownout`."""
+
+from chaos.cli import main
+
+main()

@@ -1,0 +1,72 @@
+"""Killing a run at any moment leaves nothing: no toxic, no proxy, no process, and a journal that can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from chaos.journal import outstanding, read_events
+from tests.kill.conftest import LEASE_S, living, wait_for, write_project
+
+RUNS = int(os.environ.get("BROWNOUT_KILLS", "30"))
+AT_ONCE = 3
+LONGEST_S = 7.0
+SEED = int(os.environ.get("BROWNOUT_KILL_SEED", "20261121"))
+
+
+def proxies(api: str) -> dict[str, dict[str, object]]:
+    with urllib.request.urlopen(f"{api}/proxies") as reply:
+        found: dict[str, dict[str, object]] = json.load(reply)
+        return found
+
+
+def start(project: Path, n: int, state: Path) -> subprocess.Popen[bytes]:
+    with (project / f"run-{n}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "chaos", "run", f"slow-{n}", "--out", str(project / f"runs-{n}")],
+            cwd=project,
+            env={**os.environ, "BROWNOUT_STATE_DIR": str(state)},
+            stdout=log,
+            stderr=log,
+        )
+
+
+def test_killed_runs_leave_nothing(tmp_path: Path, web: str, shared_proxy: str) -> None:
+    """SIGKILL at random moments, several runs at once: once the lease has run out, everything is healed."""
+    draw = random.Random(SEED)
+    project = write_project(tmp_path / "project", AT_ONCE, web, shared_proxy)
+    state = tmp_path / "state"
+    mark = f"BROWNOUT_STATE_DIR={state}"
+    cut = 0
+    for batch in range(0, RUNS, AT_ONCE):
+        moments = [draw.uniform(0.0, LONGEST_S) for _ in range(AT_ONCE)]
+        started = time.monotonic()
+        runs = [start(project, n, state) for n in range(AT_ONCE)]
+        for moment, run in sorted(zip(moments, runs, strict=True), key=lambda pair: pair[0]):
+            time.sleep(max(0.0, started + moment - time.monotonic()))
+            run.send_signal(signal.SIGKILL)
+            run.wait()
+        wait_for(lambda: not living(mark), LEASE_S + 20, f"batch {batch}: no process of the runs alive")
+        assert proxies(shared_proxy) == {}, f"batch {batch}, moments {moments}"
+        for folder in project.glob("runs-*/*"):
+            events = list(read_events(folder / "events.jsonl"))
+            cut += bool(events) and events[-1].event != "run-ended"
+            assert outstanding(events) == [], folder
+    healed = subprocess.run(
+        [sys.executable, "-m", "chaos", "heal"],
+        env={**os.environ, "BROWNOUT_STATE_DIR": str(state)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert healed.returncode == 0, healed.stderr
+    assert "clean" in healed.stdout
+    assert not list((state / "stages").glob("*.json"))
+    assert cut, "no kill fell into a run: the test did not test anything"
