@@ -11,14 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 from loadtests.columns import read_table
 
+from chaos.documents.problems import BadInput
 from chaos.journal import Event, PhaseStarted, RunStarted, read_events
 from chaos.plan import Plan
 from probes.metrics_file import read_samples
 from slo.series import Samples
-
-
-class NoRun(ValueError):
-    """A folder that is no run's: what is missing."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +33,17 @@ def gather(folder: Path) -> Evidence:
     """Read a run folder, however its run ended.
 
     Raises:
-        NoRun: it holds no plan or no journal, or they are damaged.
+        BadInput: it holds no plan or no journal, or they are damaged.
     """
     try:
         plan = Plan.model_validate_json((folder / "plan.json").read_bytes())
         events = tuple(read_events(folder / "events.jsonl"))
     except FileNotFoundError as error:
-        raise NoRun(f"{folder}: no run folder: {Path(error.filename).name} is missing") from error
+        message = f"expected a run folder, but {Path(error.filename).name} is missing"
+        raise BadInput.of(str(folder), message) from error
     except ValueError as error:
-        raise NoRun(f"{folder}: its plan or journal is damaged: {error}") from error
+        message = f"its plan or its journal is damaged: {error}"
+        raise BadInput.of(str(folder), message) from error
     starts = [(event.phase, event.t) for event in events if isinstance(event, PhaseStarted)]
     name = next((event.run for event in events if isinstance(event, RunStarted)), folder.name)
     return Evidence(

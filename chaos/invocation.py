@@ -15,6 +15,7 @@ from chaos.conductor.interrupts import Interrupts
 from chaos.conductor.run import Run
 from chaos.conductor.stage import Stage
 from chaos.documents.amend import parse_sets
+from chaos.documents.hosts import parse_address
 from chaos.documents.models import Member
 from chaos.documents.problems import BadInput, Problem
 from chaos.documents.project import ProjectFolder, find_project
@@ -43,6 +44,7 @@ class Options:
     seed: int | None = None
     sets: tuple[str, ...] = ()
     target: str | None = None
+    toxiproxy: str | None = None
     out: Path | None = None
     as_json: bool = False
     no_color: bool = False
@@ -106,17 +108,35 @@ def _jobs(options: Options, project: ProjectFolder) -> list[Job]:
     seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
     jobs = []
     sets = parse_sets(options.sets)
+    if options.toxiproxy is not None:
+        _check_toxiproxy(options.toxiproxy, project)
     problems: list[Problem] = []
     for reference in options.references:
         try:
             for name, resolved, member in _entries(reference, options, sets, project):
                 plan = make_plan(resolved, seed, project.config.lease)
+                if options.toxiproxy is not None:
+                    plan = plan.model_copy(update={"toxiproxy": options.toxiproxy})
                 jobs.append(Job(resolved, plan, _repeat(name, seed, options), member))
         except BadInput as wrong:
             problems += wrong.problems
     if problems:
         raise BadInput(problems)
     return jobs
+
+
+def _check_toxiproxy(url: str, project: ProjectFolder) -> None:
+    """Raise BadInput unless `url` is an API that the user's allow-list covers."""
+    place = "--toxiproxy"
+    try:
+        address = parse_address(url, 8474)
+    except ValueError as error:
+        raise BadInput.of(place, str(error)) from None
+    if not url.startswith("http://"):
+        raise BadInput.of(place, f"expected http://host:port, got {url}", f"did you mean http://{address}?")
+    if not project.allows(address.host):
+        hint = f"add {address.host} to allow_hosts in your brownout.yaml"
+        raise BadInput.of(place, f"host {address.host} is outside the project's allow_hosts", hint)
 
 
 def _entries(
@@ -141,6 +161,8 @@ def _repeat(reference: str, seed: int, options: Options) -> str:
         words += ["--set", pair]
     if options.target:
         words += ["--target", options.target]
+    if options.toxiproxy:
+        words += ["--toxiproxy", options.toxiproxy]
     return shlex.join(words)
 
 

@@ -28,7 +28,7 @@ def conclude(folder: Path) -> Verdict:
     """Judge a run folder and write `verdict.json`, `report.html`, `report.md` and `junit.xml` into it.
 
     Raises:
-        NoRun: (a ValueError) the folder is no run's.
+        BadInput: the folder is no run's.
         OSError: it cannot be written.
     """
     evidence = gather(folder)
@@ -72,10 +72,10 @@ def _report(evidence: Evidence, verdict: Verdict, folder: Path) -> reading.Repor
         curves=curves(evidence.samples, verdict.phases, primaries),
         runbooks=runbooks_of(verdict),
         thresholds=reading.thresholds(evidence.plan.requirements),
+        targets=reading.targets(evidence.plan.requirements),
         environment={
             "brownout": __version__,
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
-            "proxy": verdict.proxy,
         },
     )

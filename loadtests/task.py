@@ -1,6 +1,6 @@
 """The demo task, drawn from its seed: documents, a ledger, a question and the right answer.
 
-Invariant: the same seed gives the same task in every process and on every supported Python, and each rule in a
+Invariant: the same seed gives the same task in every process and on every supported Python, and each rule of a
 document matches at least one entry, so every question has an answer. Standard library only.
 """
 

@@ -10,18 +10,33 @@ document is to be found by who leads the project: search, read, compute, submit.
 
 from __future__ import annotations
 
-import operator
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, Literal, NotRequired, TypedDict
+from typing import Final, Literal, NotRequired, TypedDict
+
+from loadtests.task import (
+    COMPARE,
+    LEADS,
+    NUMBER_COLUMNS,
+    OPERATIONS,
+    PROJECTS,
+    TEXT_COLUMNS,
+    Condition,
+    Document,
+    Entry,
+    NothingToAggregate,
+    Operation,
+    Task,
+    aggregate,
+    counts,
+    draw,
+)
 
 Kind = Literal["search", "read", "compute", "submit"]
-Operation = Literal["sum", "mean", "min", "max", "count"]
-Comparison = Literal["=", "!=", ">=", "<="]
 Policy = Literal["oracle", "null", "random"]
 
 REWARDS: Final[Mapping[Policy, float]] = {"oracle": 1.0, "null": 0.0, "random": 0.0}
@@ -30,13 +45,11 @@ REWARDS: Final[Mapping[Policy, float]] = {"oracle": 1.0, "null": 0.0, "random": 
 MAX_STEPS: Final = 100_000
 """Steps after which an episode ends by itself, unless it is created with another number."""
 
-OPERATIONS: Final[tuple[Operation, ...]] = ("sum", "mean", "min", "max", "count")
-NUMBER_COLUMNS: Final = ("hours", "cost")
-TEXT_COLUMNS: Final = ("project", "office")
-
 _HITS_MAX = 5
 _WORD = re.compile(r"[a-z0-9]+")
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,6})?")
+
+
 class Action(TypedDict):
     """One step, as it goes over the wire. Each kind reads its own keys, and ignores the others."""
 
@@ -101,11 +114,12 @@ class Workspace:
         for condition in where:
             _check(condition)
         values = [
-            int(getattr(entry, column))
-            for entry in self.ledger
-            if all(_COMPARE[c["comparison"]](getattr(entry, c["column"]), c["value"]) for c in where)
+            int(getattr(entry, column)) for entry in self.ledger if all(counts(entry, c) for c in where)
         ]
-        return _aggregate(operation, values)
+        try:
+            return aggregate(operation, values)
+        except NothingToAggregate as error:
+            raise Impossible(str(error)) from error
 
 
 def _check(condition: Condition) -> None:
@@ -113,7 +127,7 @@ def _check(condition: Condition) -> None:
     if column in NUMBER_COLUMNS:
         if not isinstance(value, int):
             raise Impossible(f"where: {column} compares with a whole number, got {value!r}")
-        allowed: tuple[str, ...] = tuple(_COMPARE)
+        allowed: tuple[str, ...] = tuple(COMPARE)
     elif column in TEXT_COLUMNS:
         allowed = ("=", "!=")
     else:
@@ -123,21 +137,16 @@ def _check(condition: Condition) -> None:
         raise Impossible(f"where: {column} compares by {', '.join(allowed)}, got {comparison!r}")
 
 
-def _aggregate(operation: str, values: list[int]) -> str:
-    if operation == "count":
-        return str(len(values))
-    if not values:
-        raise Impossible("where: no entry of the ledger matches")
-    if operation == "mean":
-        mean = Decimal(sum(values)) / len(values)
-        return str(mean.quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN))
-    aggregates: dict[str, Callable[[list[int]], int]] = {"sum": sum, "min": min, "max": max}
-    return str(aggregates[operation](values))
-
-
 def _snippet(document: Document, wanted: set[str]) -> str:
     sentences = document.text.split(". ")
     return max(sentences, key=lambda s: len(wanted & set(_WORD.findall(s.lower())))).rstrip(".") + "."
+
+
+@lru_cache(maxsize=256)
+def workspace(seed: int) -> Workspace:
+    """The workspace of a task's seed; the same for the same seed, in every process."""
+    drawn = draw(seed)
+    return Workspace(drawn.documents, drawn.ledger, drawn.task)
 
 
 # --- an episode ---------------------------------------------------------------------------------------------
@@ -145,7 +154,7 @@ def _snippet(document: Document, wanted: set[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one step came to. `error` says why an action could not be performed; it cost a step all the same."""
+    """What one step came to. `error` says why an action could not be performed; it cost its step anyway."""
 
     text: str
     reward: float = 0.0
@@ -232,7 +241,7 @@ def oracle_actions(seed: int, steps: int) -> list[Action]:
     between: list[Action] = []
     for n in range(steps - len(begin) - len(end)):
         if n % 3 == 2:
-            between.append({"kind": "search", "query": _PROJECTS[n % len(_PROJECTS)]})
+            between.append({"kind": "search", "query": PROJECTS[n % len(PROJECTS)]})
         else:
             between.append({"kind": "read", "document": documents[n % len(documents)]})
     return (begin + between + end)[-steps:]
@@ -255,17 +264,17 @@ def random_actions(seed: int, steps: int, rng: random.Random) -> list[Action]:
     def draw() -> Action:
         kind = rng.choice(("search", "read", "compute"))
         if kind == "search":
-            return {"kind": "search", "query": rng.choice(_LEADS + _PROJECTS)}
+            return {"kind": "search", "query": rng.choice(LEADS + PROJECTS)}
         if kind == "read":
             return {"kind": "read", "document": rng.choice(documents)}
         return {
             "kind": "compute",
             "operation": rng.choice(OPERATIONS),
             "column": rng.choice(NUMBER_COLUMNS),
-            "where": [{"column": "project", "comparison": "=", "value": rng.choice(_PROJECTS)}],
+            "where": [{"column": "project", "comparison": "=", "value": rng.choice(PROJECTS)}],
         }
 
-    return [draw() for _ in range(steps - 1)] + [{"kind": "submit", "answer": rng.choice(_PROJECTS)}]
+    return [draw() for _ in range(steps - 1)] + [{"kind": "submit", "answer": rng.choice(PROJECTS)}]
 
 
 def policy_actions(policy: Policy, seed: int, steps: int, rng: random.Random) -> list[Action]:

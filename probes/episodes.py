@@ -54,6 +54,8 @@ _SHOWN = (
     "trace_id",
 )
 
+_CLUSTER = ["workload", "worker", "episode", "item"]
+
 Row = dict[str, JsonValue]
 Masks = tuple[pa.ChunkedArray, pa.ChunkedArray]
 
@@ -80,10 +82,14 @@ class Checker:
     violation: str
     masks: Callable[[pa.Table], Masks]
 
-    def __call__(self, table: pa.Table) -> Check:
-        """Check a history (columns as in `loadtests.columns`), or a part of it."""
+    def __call__(self, table: pa.Table, phase: str | None = None) -> Check:
+        """Check a history (columns as in `loadtests.columns`), all of it or the rows of one phase."""
         observed, violated = self.masks(table)
-        seen, offending = table.filter(observed), table.filter(violated)
+        if phase is not None:
+            within = pc.fill_null(pc.equal(_plain(table, "phase"), phase), False)
+            observed, violated = pc.and_(observed, within), pc.and_(violated, within)
+        seen = table.select(_CLUSTER).filter(observed)  # not the whole rows: there may be millions
+        offending = table.select([name for name in _SHOWN if name in table.column_names]).filter(violated)
         return Check(
             observations=seen.num_rows,
             violations=offending.num_rows,
@@ -116,10 +122,15 @@ def _reply_pairing(table: pa.Table) -> Masks:
 
 
 def _reward_known(table: pa.Table) -> Masks:
-    """Finished episodes whose reward is known in advance; a violation has another one, or none."""
+    """Rewards that a client took for good and that are known in advance; a violation is another one, or none.
+
+    `expected` marks the row where the client takes the reward. That its reply says `done` is not asked for:
+    when replies have shifted, the reply to the last action is an earlier one, which is what is to be found.
+    """
     expected, reward = _plain(table, "expected"), _plain(table, "reward")
-    finished = pc.and_(pc.fill_null(table["done"], False), pc.fill_null(table["final"], False))
-    observed = pc.and_(finished, pc.is_valid(expected))
+    good = pc.fill_null(pc.equal(_plain(table, "outcome"), "ok"), False)
+    taken = pc.and_(pc.is_valid(expected), pc.or_(pc.is_valid(reward), _present(_plain(table, "episode"))))
+    observed = pc.and_(pc.and_(good, pc.fill_null(table["final"], False)), taken)
     near = pc.less_equal(pc.abs(pc.subtract(reward, expected)), REWARD_TOLERANCE)  # NaN is near nothing
     return observed, pc.and_(observed, pc.invert(pc.fill_null(near, False)))
 
@@ -149,11 +160,10 @@ def _clusters(table: pa.Table) -> int:
 
 
 def _examples(offending: pa.Table) -> tuple[Row, ...]:
-    names = [name for name in _SHOWN if name in offending.column_names]
     if not offending.num_rows:
         return ()
     first = pc.select_k_unstable(offending, k=MOST_ROWS, sort_keys=[("start", "ascending")])
-    rows = offending.select(names).take(first).to_pylist()
+    rows = offending.take(first).to_pylist()
     return tuple(
         {name: _json(value) for name, value in row.items() if value not in (None, "")} for row in rows
     )
@@ -176,7 +186,7 @@ def judge_invariant(
         KeyError: the invariant names a check that does not exist (documents are validated against it).
     """
     checker = CHECKS[invariant.check]
-    found = checker(table.filter(pc.fill_null(pc.equal(_plain(table, "phase"), phase), False)))
+    found = checker(table, phase)
     outcome, reason = _judge(checker, found, phase, min_samples)
     return Finding(
         objective=invariant.name,

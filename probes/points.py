@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -84,8 +85,13 @@ def _buckets(point: wire.HistogramDataPoint) -> tuple[tuple[float, ...], tuple[i
     bounds, counts = tuple(point.explicit_bounds), tuple(point.bucket_counts)
     if not counts and not bounds:
         return (), (point.count,)
-    rising = all(a < b for a, b in pairwise(bounds))
-    return (bounds, counts) if len(counts) == len(bounds) + 1 and rising else None
+    return (bounds, counts) if len(counts) == len(bounds) + 1 and _rising(bounds) else None
+
+
+@lru_cache(maxsize=256)
+def _rising(bounds: tuple[float, ...]) -> bool:
+    """Whether the boundaries rise; every point of a stream repeats them."""
+    return all(a < b for a, b in pairwise(bounds))
 
 
 def _histogram(

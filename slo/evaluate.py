@@ -152,6 +152,8 @@ def _judge_ratio(ratio: Ratio, window: Window, samples: Samples) -> _Reading:
 
 
 def _judge_quantile(quantile: Quantile, unit: str, window: Window, samples: Samples) -> _Reading:
+    if clash := _clash(quantile.source.metric, unit, samples):
+        return _Reading(Outcome.INCONCLUSIVE, clash, 0)
     share = read_share(quantile, window, samples)
     if isinstance(share, str):
         return _Reading(Outcome.INCONCLUSIVE, no_data("quantile", share), 0)
@@ -203,7 +205,17 @@ def quantile_interval(histogram: Histogram, quantile: float) -> tuple[float, flo
     return None
 
 
+def _clash(metric: str, unit: str, samples: Samples) -> str | None:
+    """What is wrong when a threshold is in one unit and the metric in another, such as `ms`."""
+    reported = samples.unit(metric)
+    if unit and reported and unit != reported:
+        return f"{metric} is reported in {reported}, but its threshold is in {unit}; write it in {reported}"
+    return None
+
+
 def _judge_level(level: Level, unit: str, window: Window, samples: Samples) -> _Reading:
+    if clash := _clash(level.source.metric, unit, samples):
+        return _Reading(Outcome.INCONCLUSIVE, clash, 0)
     values = samples.numbers(level.source, level.aggregation, window)
     if not values:
         return _Reading(Outcome.INCONCLUSIVE, no_data("level", samples.missing(level.source)), 0)

@@ -9,7 +9,7 @@ from enum import StrEnum
 class Outcome(StrEnum):
     """What a finding, a verdict or a suite came to. Not knowing is a value: `INCONCLUSIVE`."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - an outcome, no password
     WARN = "warn"
     INCONCLUSIVE = "inconclusive"
     FAIL = "fail"

@@ -1,8 +1,8 @@
 """What holds for every test: no user's state is touched, nothing outlives the session, and CI skips nothing.
 
-What a test starts carries the session's mark in its environment, as do its children's children, so a process that
-is left over is found however it was orphaned; pytest's own `PYTEST_CURRENT_TEST`, inherited the same way, tells
-which test started it. A process that is given an environment of its own choosing escapes this.
+What a test starts carries the session's mark in its environment, as do its children's children, so a process
+that is left over is found however it was orphaned; pytest's own `PYTEST_CURRENT_TEST`, inherited the same
+way, tells which test started it. A process that is given an environment of its own choosing escapes this.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GRACE_S = 5.0
 """How long processes that are ending already may take, once the last test is over."""
 
 # In CI the same commit has the same outcome: a red build is the commit's doing, not the day's draw. At a desk
-# every run draws anew, and failures are kept in .hypothesis. No deadlines: two busy cores make any example slow.
+# every run draws anew, and failures are kept in .hypothesis. No deadlines: busy cores make any example slow.
 settings.register_profile(
     "ci", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -36,7 +36,7 @@ settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("ci" if IN_CI else "desk")
 
 
-# --- the user's state -----------------------------------------------------------------------------------------
+# --- the user's state ---------------------------------------------------------------------------------------
 
 _numbers = itertools.count()
 
@@ -60,7 +60,7 @@ def _own_state(_session_state: Path) -> Iterator[None]:
         yield
 
 
-# --- a real Toxiproxy -----------------------------------------------------------------------------------------
+# --- a real Toxiproxy ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def toxiproxy_binary() -> Path:
     return local
 
 
-# --- a skip is a failure in CI --------------------------------------------------------------------------------
+# --- a skip is a failure in CI ------------------------------------------------------------------------------
 
 
 def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -101,7 +101,7 @@ def pytest_make_collect_report(collector):
     return report
 
 
-# --- nothing outlives the session -----------------------------------------------------------------------------
+# --- nothing outlives the session ---------------------------------------------------------------------------
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -134,7 +134,7 @@ def _processes_left() -> list[str]:
 
 
 def _marked_processes() -> list[tuple[psutil.Process, str]]:
-    """Living processes with our mark, each with a line about it; but for ourselves and Python's own tracker."""
+    """Living processes with our mark, each with a line about it; not ourselves, nor Python's own tracker."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):

@@ -102,13 +102,9 @@ def _run() -> int:
 
 def _explain(error: Exception) -> int:
     from chaos.documents.problems import BadInput
-    from chaos.evidence import NoRun
 
     if isinstance(error, BadInput):
-        click.echo(error.render(), err=True)
-        return 2
-    if isinstance(error, NoRun):
-        click.echo(f"error: {error}", err=True)
+        click.echo(str(error), err=True)
         return 2
     traceback.print_exception(error)
     told = f"This is a defect of Brownout {__version__}, not of your input. Please report the lines above."

@@ -15,6 +15,11 @@ import click
 )
 @click.option("--target", help="Run against another target than the experiment's own.")
 @click.option(
+    "--toxiproxy",
+    metavar="URL",
+    help="Inject through this Toxiproxy (http://host:8474), not the embedded proxy.",
+)
+@click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Where run folders go (./runs)."
 )
 @click.option(
@@ -27,6 +32,7 @@ def command(
     seed: int | None,
     sets: tuple[str, ...],
     target: str | None,
+    toxiproxy: str | None,
     out: Path | None,
     as_json: bool,
     no_color: bool,
@@ -43,6 +49,7 @@ def command(
         seed=seed,
         sets=sets,
         target=target,
+        toxiproxy=toxiproxy,
         out=out,
         as_json=as_json,
         no_color=no_color,

@@ -34,24 +34,25 @@ def validate_paths(paths: Iterable[str], project: ProjectFolder) -> Checked:
     """Check files, folders (with all below them) and names. Nothing is raised for what is found."""
     library = Library(project)
     problems: list[Problem] = []
-    documents: list[Document] = []
-    files: dict[Path, None] = {}
+    named: list[Document] = []
+    files: dict[Path, Path] = {}
     for text in paths:
         path = Path(text)
         if path.is_dir():
             below = _files_below(path)
             if not below:
                 problems.append(Problem(text, 0, 0, "", "expected YAML files, got a folder without any"))
-            files.update(dict.fromkeys(below))
+            files.update({found.absolute(): found for found in below})
         elif path.exists() or Reference(text, Place("")).is_path:
-            files[path] = None
+            files[path.absolute()] = path
         else:
             try:
-                documents.append(library.find(NAMED_KINDS, Reference(text, Place(""))))
+                named.append(library.find(NAMED_KINDS, Reference(text, Place(""))))
             except Unknown as unknown:
                 problems += unknown.problems
-    named = {Path(document.path) for document in documents}
-    for path in files:
+    documents = [document for document in named if Path(document.path).absolute() not in files]
+    others = {Path(document.path).absolute() for document in documents}
+    for path in files.values():
         if path.name == PROJECT_FILE:
             try:
                 read_project(path)
@@ -59,11 +60,11 @@ def validate_paths(paths: Iterable[str], project: ProjectFolder) -> Checked:
                 problems += bad.problems
         found, wrong = library.documents_in(path)
         problems += wrong
-        documents += [document for document in found if path not in named]
+        documents += found
     for document in documents:
         problems += document_problems(document, library)
     problems += _twice(documents)
-    return Checked(in_order(problems), len(documents), len(set(files) | named))
+    return Checked(in_order(problems), len(documents), len(files) + len(others))
 
 
 def document_problems(document: Document, library: Library) -> list[Problem]:

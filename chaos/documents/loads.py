@@ -29,7 +29,7 @@ def uses(tree: Mapping) -> list[tuple[Steps, Mapping]]:
     """The items of `spec.load` and where they stand; a single one may be written without a list."""
     node, _ = descend(tree, ("spec", "load"))
     if isinstance(node, Mapping):
-        return [(("spec", "load", 0), node)]
+        return [(("spec", "load"), node)]
     if isinstance(node, Sequence):
         return [(("spec", "load", i), item) for i, item in enumerate(node.items) if isinstance(item, Mapping)]
     return []

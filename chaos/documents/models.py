@@ -205,9 +205,10 @@ class ExperimentSpec(Model):
 
     hypothesis: str = Field("", description="What should stay true under the fault, in a sentence.")
     target: str = Field(min_length=1)
-    load: Annotated[tuple[LoadUse, ...], BeforeValidator(_as_list)] = Field(
-        min_length=1, description="A load profile, or several that run side by side."
-    )
+    load: Annotated[
+        tuple[LoadUse, ...],
+        BeforeValidator(_as_list, json_schema_input_type=LoadUse | tuple[LoadUse, ...]),
+    ] = Field(min_length=1, description="A load profile, or several that run side by side.")
     phases: Phases
     faults: tuple[Fault, ...] = Field(min_length=1)
     objectives: tuple[ObjectiveUse, ...] = Field(min_length=1)

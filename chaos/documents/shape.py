@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
-from chaos.documents.tree import Steps
+from chaos.documents.tree import Node, Steps, as_written
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,10 @@ class Spot:
     steps: Steps
     model: type[BaseModel] | None
     is_key: bool = False
+
+    def in_text(self, tree: Node) -> Spot:
+        """The same, by the steps that the text has."""
+        return replace(self, steps=as_written(tree, self.steps))
 
     @property
     def keys(self) -> tuple[str, ...]:

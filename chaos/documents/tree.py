@@ -113,6 +113,15 @@ def descend(node: Node, steps: Steps) -> tuple[Node | None, Place]:
     return found, place
 
 
+def as_written(node: Node, steps: Steps) -> Steps:
+    """`steps` without the index of a sequence that was written as its only item."""
+    result: list[Step] = []
+    for step in steps:
+        if not (step == 0 and isinstance(step, int) and isinstance(descend(node, tuple(result))[0], Mapping)):
+            result.append(step)
+    return tuple(result)
+
+
 def key_place(node: Node, steps: Steps) -> Place:
     """Where the last key of `steps` stands; the nearest place on the way if it is not there."""
     parent, place = descend(node, steps[:-1])

@@ -64,7 +64,7 @@ def problems_of(
     """
     found: dict[tuple[str, int, int, str], Problem] = {}
     for detail in error.errors(include_url=False)[:_MOST_TRANSLATED]:
-        spot = follow(model, detail["loc"])
+        spot = follow(model, detail["loc"]).in_text(tree)
         problem = _translated(detail, spot, model, tree, base)
         if problem is not None:
             # the members of a union that has no discriminator complain one by one, about the same value

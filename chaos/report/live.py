@@ -117,11 +117,11 @@ def _clock(snapshot: Snapshot) -> str:
 def _numbers(snapshot: Snapshot) -> list[tuple[str, str, int]]:
     """(name, value, width in a line) of each number."""
     return [
-        ("users", _or_dash(snapshot.users, lambda v: f"{v:.0f}"), 3),
-        ("", _or_dash(snapshot.rate_per_s, lambda v: f"{v:.1f}") + " op/s", 10),
-        ("p50", _or_dash(snapshot.p50_s, numbers.seconds), 7),
-        ("p99", _or_dash(snapshot.p99_s, numbers.seconds), 7),
-        ("errors", _or_dash(snapshot.error_rate, numbers.percent), 6),
+        ("users", _or_dash(snapshot.users, lambda v: f"{v:.0f}"), 2),
+        ("", _or_dash(snapshot.rate_per_s, lambda v: f"{v:.1f}") + " op/s", 9),
+        ("p50", _or_dash(snapshot.p50_s, numbers.seconds), 6),
+        ("p99", _or_dash(snapshot.p99_s, numbers.seconds), 6),
+        ("errors", _or_dash(snapshot.error_rate, lambda v: f"{v:.1%}".replace("%", " %")), 5),
     ]
 
 
@@ -130,7 +130,7 @@ def line(snapshot: Snapshot) -> str:
     place = one_line(snapshot.experiment)
     if snapshot.total > 1:
         place = f"[{snapshot.index}/{snapshot.total}] {place}"
-    parts = [place, f"{one_line(snapshot.phase):<8}", f"{_clock(snapshot):>11}"]
+    parts = [place, f"{one_line(snapshot.phase):<8}", f"{_clock(snapshot):>10}"]
     parts += [f"{name} {value:>{width}}".lstrip() for name, value, width in _numbers(snapshot)]
     if snapshot.active_faults:
         parts.append("faults " + ",".join(one_line(name) for name in snapshot.active_faults))
@@ -223,8 +223,10 @@ def panel(snapshot: Snapshot, screen: Screen) -> RenderableType:
     parts: list[RenderableType] = [head]
     if snapshot.total_s:
         done = min(snapshot.elapsed_s or 0.0, snapshot.total_s)
-        parts.append(ProgressBar(total=snapshot.total_s, completed=done))
-    figures = Text(overflow="fold")
+        bar = Table.grid(expand=True)
+        bar.add_row(ProgressBar(total=snapshot.total_s, completed=done))
+        parts.append(bar)
+    figures = Text()
     for name, value, _ in _numbers(snapshot):
         figures.append(f"{name} " if name else "", style="dim").append(value, style="bold").append("   ")
     faults = ", ".join(one_line(name) for name in snapshot.active_faults)

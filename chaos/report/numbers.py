@@ -17,11 +17,11 @@ def percent(share: float, *, decimals: int = 1) -> str:
     """`share` (0 to 1) in per cent: at least `decimals` places, more near the ends: `99.996 %`."""
     if share in (0.0, 1.0):
         return f"{share * 100:.0f} %"
-    for places in range(decimals, 9):
+    for places in range(decimals, 5):
         text = f"{share * 100:.{places}f}"
         if float(text) not in (0.0, 100.0):
             return f"{text} %"
-    return f"{share * 100:.3g} %"
+    return "<0.0001 %" if share < 0.5 else ">99.9999 %"
 
 
 def seconds(value: float) -> str:
@@ -32,7 +32,7 @@ def seconds(value: float) -> str:
     if size < 0.9995:
         return f"{value * 1e3:.3g} ms" if size < 0.0995 else f"{value * 1e3:.0f} ms"
     if size < 59.95:
-        return f"{value:.3g} s" if size < 9.995 else f"{value:.1f} s"
+        return f"{value:.3g} s" if size < 9.995 or float(value).is_integer() else f"{value:.1f} s"
     minutes, rest = divmod(round(size), 60)
     sign = "-" if value < 0 else ""
     if minutes < 60:

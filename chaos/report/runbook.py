@@ -57,10 +57,10 @@ def parse(name: str, path: Path, text: str, act_lines: int = ACT_LINES) -> Runbo
             title = inline.content.strip()
         elif token.tag == "h2":
             heads.append((inline.content.strip(), token.map[0], token.map[1]))
-    ends = [begin for _, begin, _ in heads[1:]] + [len(lines)]
+    ends = [*(begin for _, begin, _ in heads[1:]), len(lines)]
     sections = tuple(
         RunbookSection(heading=heading, text="\n".join(lines[body:end]).strip("\n"))
-        for (heading, _, body), end in zip(heads, ends, strict=True)
+        for (heading, _, body), end in zip(heads, ends, strict=False)
     )
     act = next((s.text for s in sections if s.heading.lower() == "act"), "")
     return RunbookExcerpt(

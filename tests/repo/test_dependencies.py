@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 ROW = re.compile(r"^\| `([A-Za-z0-9_.-]+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
+
+HALVES = {"pydantic-core": "pydantic", "markupsafe": "jinja2", "protobuf": "opentelemetry-proto"}
+"""Packages that are the other half of a dependency: it pins them, and its own values are theirs."""
 
 
 def normal(name: str) -> str:
@@ -32,8 +38,34 @@ def test_each_dependency_is_justified(root: Path, declared: set[str]) -> None:
     assert len(names) == len(set(names))
 
 
+def test_each_import_is_declared(modules: dict[str, str], declared: set[str]) -> None:
+    """What the source imports is a dependency of its own, not a gift of another one's."""
+    ours = {*sys.stdlib_module_names, "chaos", "loadtests", "probes", "slo", "runbooks"}
+    owners = importlib.metadata.packages_distributions()
+    undeclared = {
+        f"{path}: {name}"
+        for path, text in modules.items()
+        for name in imported(ast.parse(text)) - ours
+        if not {HALVES.get(o, o) for o in map(normal, owners.get(name, [name]))} & declared
+    }
+    assert undeclared == set()
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The top-level names of all imports, at whatever depth."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
 def test_each_dependency_is_locked_by_hash(root: Path, declared: set[str]) -> None:
     """requirements.lock pins every dependency, with hashes."""
     lock = (root / "requirements.lock").read_text()
-    pinned = {normal(n) for n in re.findall(r"^([A-Za-z0-9_.-]+)==\S+.* \\\n +--hash=sha256:", lock, re.MULTILINE)}
+    pinned = {
+        normal(n) for n in re.findall(r"^([A-Za-z0-9_.-]+)==\S+.* \\\n +--hash=sha256:", lock, re.MULTILINE)
+    }
     assert declared - pinned == set()

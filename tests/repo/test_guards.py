@@ -50,8 +50,22 @@ def suite(tmp_path: Path):
         tests.mkdir()
         (tests / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text().replace("5.0", "0.5"))
         (tests / "test_it.py").write_text(text)
-        environ = {**os.environ, "CI": "true" if ci else "", "PATH": "/nowhere", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", "--rootdir", str(tmp_path)]
+        environ = {
+            **os.environ,
+            "CI": "true" if ci else "",
+            "PATH": "/nowhere",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-ra",
+            "--rootdir",
+            str(tmp_path),
+        ]
         done = subprocess.run(
             [*command, "--import-mode=importlib", str(tests)],
             cwd=tmp_path,

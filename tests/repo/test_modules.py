@@ -54,7 +54,7 @@ def test_no_work_is_left_marked(modules: dict[str, str]) -> None:
 
 
 def test_locust_is_imported_under_users_only(modules: dict[str, str]) -> None:
-    """Importing locust monkey-patches the process, so only what runs in Locust's own process may, at any depth."""
+    """Importing locust monkey-patches the process: only what runs in Locust's own may, at whatever depth."""
     elsewhere = [
         f"{path}:{node.lineno}"
         for path, text in modules.items()

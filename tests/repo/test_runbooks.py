@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
+import runpy
+import shlex
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,15 +15,22 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from chaos.documents.amend import parse_sets
+from chaos.documents.models import Project
+from chaos.documents.project import ProjectFolder
+from chaos.documents.resolve import resolve
 from chaos.report.runbook import SECTIONS, read
+from loadtests.columns import SCHEMA
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNBOOKS = sorted((ROOT / "runbooks").glob("*.md"))
-SNIPPET = re.compile(r"^\.venv/bin/python - \"\$RUN/history/history\.parquet\" <<'PY'\n(.*?)^PY$", re.M | re.S)
+SNIPPET = re.compile(
+    r"^\.venv/bin/python - \"\$RUN/history/history\.parquet\" <<'PY'\n(.*?)^PY$", re.M | re.S
+)
 HISTORY = {
     "run": "r",
     "arm": "fault",
-    "worker": 0,
+    "worker": "w1",
     "workload": "episodes",
     "phase": "fault",
     "user": 1,
@@ -45,7 +54,7 @@ HISTORY = {
     "done": False,
     "bytes_sent": 10,
     "bytes_received": 20,
-    "trace_id": "00",
+    "trace_id": "0" * 32,
 }
 
 
@@ -122,30 +131,40 @@ def test_experiments_in_commands_exist(runbook: Path) -> None:
     assert {n for n in named if not n.isupper()} - experiments() == set()
 
 
+def test_commands_are_valid(runbook: Path) -> None:
+    """Every run that a runbook tells to start would start: the experiment resolves with all that is set."""
+    project = ProjectFolder(ROOT, Project(apiVersion="brownout/v1", kind="Project"))
+    for line in re.findall(r"(?:`|^)brownout run ([a-z][^`\n]*)", runbook.read_text(), re.MULTILINE):
+        name, *options = shlex.split(line)
+        sets = [value for option, value in pairwise(options) if option == "--set"]
+        assert resolve(name, sets=parse_sets(sets), project=project).name == name
+
+
+def run_snippet(snippet: str, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the Python of a Check as its command line would."""
+    script = history.with_suffix(".py")
+    script.write_text(snippet)
+    monkeypatch.setattr(sys, "argv", ["-", str(history)])
+    runpy.run_path(str(script), run_name="__main__")
+
+
 @pytest.mark.parametrize("rows", [0, 3], ids=["empty", "rows"])
-def test_checks_run(runbook: Path, rows: int, tmp_path: Path) -> None:
+def test_checks_run(runbook: Path, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python of a Check runs as it stands on a history, an empty one too."""
     path = tmp_path / "history.parquet"
     others = [{}, {"outcome": "error", "error_type": "timeout", "final": False}, {"reply_nonce": "b"}]
-    table = pa.Table.from_pylist([HISTORY | other for other in others])
+    table = pa.Table.from_pylist([HISTORY | other for other in others], schema=SCHEMA)
     pq.write_table(table.slice(0, rows), path)
     for snippet in SNIPPET.findall(runbook.read_text()):
-        done = subprocess.run(
-            [sys.executable, "-", str(path)], input=snippet, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
+        run_snippet(snippet, path, monkeypatch)
 
 
-def test_wrong_replies_are_found(tmp_path: Path) -> None:
+def test_wrong_replies_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The Check of stale-replies counts what it says."""
     path = tmp_path / "history.parquet"
-    pq.write_table(pa.Table.from_pylist([HISTORY, HISTORY | {"reply_nonce": "b"}]), path)
+    pq.write_table(pa.Table.from_pylist([HISTORY, HISTORY | {"reply_nonce": "b"}], schema=SCHEMA), path)
     (snippet,) = SNIPPET.findall((ROOT / "runbooks" / "stale-replies.md").read_text())
-    done = subprocess.run([sys.executable, "-", str(path)], input=snippet, capture_output=True, text=True)
-    assert done.stdout.startswith("1 of 2 replies belong to another request")
-
-
-def test_snippets_use_columns_that_exist() -> None:
-    """The columns that these tests stand in for are those that a history has."""
-    columns = pytest.importorskip("loadtests.columns")
-    assert set(HISTORY) == set(columns.SCHEMA.names)
+    run_snippet(snippet, path, monkeypatch)
+    assert capsys.readouterr().out.startswith("1 of 2 replies belong to another request")

@@ -236,7 +236,7 @@ def failed() -> Verdict:
         interval=(0.921, 0.958),
         samples=636,
         bad=37,
-        reason="599 of 636 steps were good: 94.2 %; the 95 % interval, 92.1 % to 95.8 %, holds the target of 95 %.",
+        reason="599 of 636 steps were good: 94.2 %; the 95 % interval, 92.1 % to 95.8 %, holds 95 %.",
     )
     return verdict(
         outcome=Outcome.FAIL,

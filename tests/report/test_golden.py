@@ -42,4 +42,6 @@ def test_golden(report: Report, ending: str, request: pytest.FixtureRequest) -> 
     if os.environ.get("BROWNOUT_REGENERATE"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8"), f"{path.name} differs: BROWNOUT_REGENERATE=1 writes it anew"
+    assert text == path.read_text(encoding="utf-8"), (
+        f"{path.name} differs: BROWNOUT_REGENERATE=1 writes it anew"
+    )

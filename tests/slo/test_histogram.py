@@ -53,7 +53,7 @@ def test_merging_counts_everything_once(a: list[float], b: list[float]) -> None:
 
 @given(observations, st.floats(0.05, 0.95))
 def test_the_interval_of_a_quantile_is_what_counting_rules_out(values: list[float], q: float) -> None:
-    """A boundary passes as a threshold exactly from the interval's upper end on, and fails up to the lower."""
+    """A boundary passes as a threshold from the interval's upper end on, and fails up to the lower."""
     whole = histogram(values)
     interval = quantile_interval(whole, q)
     if interval is None:

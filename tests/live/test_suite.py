@@ -1,0 +1,109 @@
+"""The shipped suite, whole, through the command line: the same verdicts from both proxies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chaos.verdict import Verdict
+
+EXPECTED = {
+    "env-slow-steps": ("fail", 1),
+    "env-slow-steps-careful": ("pass", 0),
+    "eval-connection-resets": ("pass", 0),
+    "env-proxy-down": ("pass", 0),
+    "eval-fault-without-effect": ("inconclusive", 3),
+}
+
+
+@pytest.fixture(scope="module")
+def toxiproxy(toxiproxy_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a real Toxiproxy."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    log = (tmp_path_factory.mktemp("toxiproxy") / "log").open("wb")
+    server = subprocess.Popen([toxiproxy_binary, "-port", str(port)], stdout=log, stderr=log)
+    until = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        except OSError:
+            assert time.monotonic() < until, "toxiproxy-server did not start"
+            time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.send_signal(signal.SIGTERM)
+    server.wait(10)
+    log.close()
+
+
+def run_suite(out: Path, *more: str) -> tuple[int, list[Verdict], str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "chaos", "run", "demo", "--json", "--seed", "1", "--out", str(out), *more],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dict(os.environ),
+    )
+    verdicts = [Verdict.model_validate(raw) for raw in json.loads(done.stdout or "[]")]
+    return done.returncode, verdicts, done.stderr
+
+
+def check(code: int, verdicts: list[Verdict], log: str) -> None:
+    told = "\n".join(f"{v.experiment}: {v.outcome} {v.reasons}" for v in verdicts) + log[-2000:]
+    assert {v.experiment: (str(v.outcome), v.exit_code) for v in verdicts} == EXPECTED, told
+    assert code == 0, told
+    failed = verdicts[0]
+    breached = {f.objective for f in failed.findings if f.outcome == "fail"}
+    assert "reply-pairing" in breached, told
+    assert all(not v.left_behind for v in verdicts)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.timeout(300)
+def test_with_the_embedded_proxy(tmp_path: Path) -> None:
+    """Each shipped experiment ends as its suite expects, and its folder holds what a verdict rests on."""
+    check(*run_suite(tmp_path))
+    for folder in tmp_path.iterdir():
+        assert files(folder) >= {
+            "experiment.yaml",
+            "plan.json",
+            "events.jsonl",
+            "metrics.jsonl",
+            "history",
+            "verdict.json",
+            "report.html",
+            "report.md",
+            "junit.xml",
+        }
+        before = Verdict.model_validate_json((folder / "verdict.json").read_bytes())
+        again = subprocess.run(
+            [sys.executable, "-m", "chaos", "judge", str(folder), "--json"],
+            capture_output=True,
+            check=False,
+        )
+        assert Verdict.model_validate_json(again.stdout) == before, "judging offline gave another verdict"
+        assert again.returncode == before.exit_code
+
+
+@pytest.mark.toxiproxy
+@pytest.mark.timeout(300)
+def test_with_a_real_toxiproxy(tmp_path: Path, toxiproxy: str) -> None:
+    """The same experiments give the same verdicts through Toxiproxy itself, and leave it empty."""
+    check(*run_suite(tmp_path, "--toxiproxy", toxiproxy))
+    import urllib.request
+
+    with urllib.request.urlopen(f"{toxiproxy}/proxies") as reply:
+        assert json.load(reply) == {}
