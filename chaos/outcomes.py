@@ -20,6 +20,7 @@ from chaos.report.screen import Screen
 from chaos.report.terminal import verdict_text
 from chaos.verdict import Verdict
 from loadtests import metrics
+from loadtests.columns import write_parquet
 
 REPORT = "report.html"
 
@@ -33,6 +34,8 @@ def conclude(folder: Path) -> Verdict:
     """
     evidence = gather(folder)
     verdict = judge(evidence)
+    if evidence.history.num_rows:
+        write_parquet(folder / "history", [(span.phase, span.start) for span in verdict.phases])
     temporary = folder / "verdict.json.new"
     temporary.write_text(verdict.model_dump_json(indent=2) + "\n")
     temporary.replace(folder / "verdict.json")

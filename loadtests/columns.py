@@ -37,6 +37,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from loadtests.history import OUTCOMES, SUFFIX, Has, Recorded, read_history
@@ -134,8 +135,8 @@ def _table(recorded: Recorded, phases: Sequence[tuple[str, float]]) -> pa.Table:
         "step": number("step", has(Has.STEP), pa.int32()),
         "attempt": number("attempt", None, pa.int32()),
         "final": pa.array(has(Has.FINAL)),
-        "nonce": _nonces(rows["nonce"], has(Has.NONCE)),
-        "reply_nonce": _replies(recorded, has(Has.REPLY_NONCE), has(Has.REPLY_TEXT)),
+        "nonce": _nonces(recorded, "nonce", has(Has.NONCE), has(Has.NONCE_TEXT)),
+        "reply_nonce": _nonces(recorded, "reply_nonce", has(Has.REPLY_NONCE), has(Has.REPLY_TEXT)),
         "operation": text("operation"),
         "connection": number("connection", has(Has.CONNECTION), pa.int64()),
         "intended_start": number("intended_start", None, pa.float64()),
@@ -180,21 +181,15 @@ def _phases(intended: npt.NDArray[np.float64], phases: Sequence[tuple[str, float
     return _dictionary(np.searchsorted(starts, intended, side="right").astype(np.int32), names)
 
 
-def _nonces(values: npt.NDArray[np.uint64], present: Mask) -> pa.Array:
-    return _hexadecimal(np.ascontiguousarray(values).astype(">u8").view("u1"), 8, present)
-
-
-def _replies(recorded: Recorded, present: Mask, text: Mask) -> pa.Array:
-    """Reply nonces: ours as they were sent, and what a server made up, word for word."""
-    values = recorded.rows["reply_nonce"]
-    column = _nonces(values, present)
+def _nonces(recorded: Recorded, name: str, present: Mask, text: Mask) -> pa.Array:
+    """Nonces: numbers as hexadecimal text; an item's name, or what a server made up, word for word."""
+    values = recorded.rows[name]
+    column = _hexadecimal(np.ascontiguousarray(values).astype(">u8").view("u1"), 8, present)
     if not text.any():
         return column
-    cells = column.to_pylist()
-    for at in np.flatnonzero(text):
-        ident = int(values[at])
-        cells[at] = recorded.strings[ident] if ident < len(recorded.strings) else None
-    return pa.array(cells, pa.string())
+    ids = np.where(text, values, 0).astype(np.uint32)
+    words = _texts(ids, recorded.strings).cast(pa.string())
+    return pc.if_else(pa.array(text), words, column)
 
 
 def _hexadecimal(octets: npt.NDArray[np.uint8], width: int, present: Mask | None) -> pa.Array:

@@ -55,6 +55,8 @@ class Has(IntFlag):
     DONE_KNOWN = 256
     DONE = 512
     CONNECTION = 1024
+    NONCE_TEXT = 2048
+    """The nonce is a text, such as an item's name: its column holds a string's id."""
 
 
 class Ended(IntEnum):

@@ -3,8 +3,11 @@
 Every point carries `brownout.phase` (the phase of the operation's intended start) and `brownout.workload`.
 Durations are histograms in seconds, from the intended start of the operation to its end, retries included.
 `error.type` is present exactly when it failed: `timeout`, `connection_refused`, `connection_reset`,
-`connection_closed`, `protocol_error`, `incomplete_stream`, `environment_error`, `unfinished`, or the HTTP
-status such as `500`.
+`connection_closed`, `unreachable` (no such host, no route), `protocol_error`, `incomplete_stream`,
+`environment_error`, `unfinished`, `generator_error` (the generator ran out of something, or has a defect: not
+the service's fault), or the HTTP status such as `500`.
+
+Gauges tell of the moment, not of an operation: they carry no phase, and those of the whole process no workload.
 """
 
 from __future__ import annotations
@@ -43,6 +46,9 @@ USERS: Final = "brownout.users"
 """Gauge. Arrivals that are open."""
 UTILIZATION: Final = "brownout.generator.utilization"
 """Gauge, 1. The share of one core that the worker used since its last report; near 1 its latencies are its own."""
+
+FINAL: Final = "brownout.generator.final"
+"""Gauge, 1. Sent once, with a worker's last report: its numbers and its history are complete."""
 
 PRIMARY: Final[dict[str, str]] = {"episode": STEP_DURATION, "chat": CHAT_DURATION, "http": HTTP_OPERATION}
 """The duration histogram that tells how one kind of user fares; default fault effects read it."""

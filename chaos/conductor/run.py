@@ -21,6 +21,7 @@ from chaos.guard import Guard
 from chaos.journal import (
     Journal,
     LoadReady,
+    PartDied,
     RunEnded,
     RunStarted,
     ServiceReady,
@@ -203,3 +204,5 @@ class Run:
     def _check_set_up(self) -> None:
         self._interrupts.check()
         self.stage.check()
+        if self.telemetry.problem is not None:
+            raise Stopped("part-died", PartDied(part="receiver", reason=self.telemetry.problem))

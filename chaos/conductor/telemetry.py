@@ -23,13 +23,18 @@ class Telemetry:
         self._file = MetricsFile(path)
         self._heard: set[str] = set()
         self._open = True
+        self.problem: str | None = None
 
     def receive(self, request: ExportMetricsServiceRequest) -> None:
         """Write the request down, then make its points readable."""
         with self._lock:
             if not self._open:
                 return
-            self._file(request)
+            try:
+                self._file(request)
+            except OSError as error:
+                self.problem = f"telemetry could not be written down: {error}"
+                raise
             for key, point in points_of(request):
                 self._samples.add(key, point)
                 self._heard.add(key.metric)

@@ -8,6 +8,7 @@ those of the folders that are asked about.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ FOLDERS: dict[Kind, str] = {
     "Recovery": "slo/objectives",
 }
 RUNBOOKS = "runbooks"
+_RUNBOOK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NOUNS: dict[Kind, str] = {
     "Experiment": "experiment",
     "Suite": "suite",
@@ -113,7 +115,7 @@ class Library:
 
     def find_runbook(self, name: str) -> Path | None:
         """The file of a runbook, or None."""
-        if not name or "/" in name or name.startswith("."):
+        if not _RUNBOOK.fullmatch(name):
             return None
         for where in self.layers():
             path = self.folder(where, RUNBOOKS) / f"{name}.md"
@@ -237,7 +239,7 @@ class Library:
         names = self.names(kinds)
         otherwise = f"known are {listed(names, 'and')}" if names else ""
         if not otherwise and self.project.path is None:
-            otherwise = f"no {PROJECT_FILE} was found from {shown_path(str(self.project.root))} upward"
+            otherwise = f"no {PROJECT_FILE} was found from {self.project.root} upward"
         hint = did_you_mean(reference.text, names, otherwise=otherwise)
         noun = NOUNS[kinds[0]] if len({NOUNS[k] for k in kinds}) == 1 else _a(kinds).partition(" ")[2]
         return reference.problem(f"there is no {noun} {shown(reference.text)}", hint)

@@ -161,6 +161,9 @@ class Pipe:
 
     def eof(self) -> None:
         """The source sends no more."""
+        if not self.link.open:
+            self.link.early_end = True
+            return
         if self.ended:
             return
         self.ended = True
@@ -319,19 +322,21 @@ class Pipe:
 class Link:
     """A connection of `proxy`, its `ordinal`-th: the client's socket and the one to the upstream."""
 
-    __slots__ = ("client", "dial", "down", "open", "ordinal", "proxy", "server", "up")
+    __slots__ = ("client", "dial", "down", "early", "early_end", "open", "ordinal", "proxy", "server", "up")
 
     def __init__(self, proxy: Proxy, ordinal: int) -> None:
         self.proxy = proxy
         self.ordinal = ordinal
         self.open = False
+        self.early: list[bytes] = []
+        self.early_end = False
         self.dial: asyncio.Task[None] | None = None
         self.client = Side(self)
         self.server = Side(self)
         self.up = Pipe(self, "upstream", self.client, self.server)
         self.down = Pipe(self, "downstream", self.server, self.client)
         self.client.pipe, self.server.pipe = self.up, self.down
-        self.client.write, self.server.write = self.up.drop, self.down.drop
+        self.client.write, self.server.write = self._keep, self.down.drop
 
     def into(self, side: Side) -> Pipe:
         """The pipe that leads to `side`."""
@@ -344,16 +349,27 @@ class Link:
     def opened(self, side: Side) -> None:
         """A socket is open: dial the upstream for a client; start when both are."""
         if side is self.client:
-            side.read(False)
             self.proxy.links.add(self)
             self.dial = self.proxy.loop.create_task(self._dial())
         elif self.client.lost:
             side.abort()
         else:
-            side.read(False)
             self.open = True
-            self.up.open()
             self.down.open()
+            self.up.open()
+            if self.early:
+                self.client.write(b"".join(self.early))
+                self.early.clear()
+            if self.early_end:
+                self.up.eof()
+
+    def _keep(self, data: bytes) -> None:
+        """The client was faster than the upstream: keep one read, and read no more until it is there.
+
+        The loop starts to read after `connection_made`, whatever that does, so it cannot be paused before.
+        """
+        self.early.append(data)
+        self.client.read(False)
 
     async def _dial(self) -> None:
         try:

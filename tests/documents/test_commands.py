@@ -33,8 +33,8 @@ def test_validate_raises_all_problems(folder: Folder) -> None:
     error = invoke(validate.command, ".").exception
     assert isinstance(error, BadInput)
     assert error.render() == (
-        "chaos/experiments/slow.yaml:19:16: spec.faults[0].latency: expected a duration such as 250ms, got 250\n"
-        "  hint: did you mean 250ms?"
+        "chaos/experiments/slow.yaml:19:16: spec.faults[0].latency: "
+        "expected a duration such as 250ms, got 250\n  hint: did you mean 250ms?"
     )
 
 
@@ -79,9 +79,9 @@ def test_init_says_what_comes_next(folder: Folder) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"a: [" * 5000, b"\xff\xfe", b"", b"a: " + b"9" * 5000, b"x: 1\n" * 2_000_000, b"a: !!python/name:os.system"],
+    [b"a: [" * 5000, b"\xff\xfe", b"", b"a: " + b"9" * 5000, b"x: 1\n" * 2_000_000, b"a: !!python/name:x"],
     ids=["deep", "utf-16", "empty", "digits", "10MB", "tag"],
-)  # fmt: skip
+)
 def test_hostile_files_end_with_2_and_no_traceback(folder: Folder, content: bytes) -> None:
     """As a user sees it: a process, its exit code, one clear problem, and within its time."""
     folder.write("bad.yaml", content)
@@ -93,6 +93,7 @@ def test_hostile_files_end_with_2_and_no_traceback(folder: Folder, content: byte
         capture_output=True,
         text=True,
         timeout=30,
+        check=False,
     )
     assert result.returncode == 2, result.stderr
     assert "bad.yaml" in result.stderr

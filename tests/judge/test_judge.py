@@ -27,7 +27,7 @@ from chaos.journal import (
 )
 from chaos.plan import Plan
 from loadtests import metrics
-from loadtests.columns import empty_table
+from loadtests.columns import SCHEMA
 from slo.effect import QuantileEffect
 from slo.finding import Window
 from slo.objective import Objective, Ratio, Recovery, Requirement, Selector
@@ -109,7 +109,7 @@ def evidence(
         plan=of or plan("baseline", "fault", "recovery"),
         events=events() if story is None else story,
         samples=seen or samples(),
-        history=empty_table(),
+        history=SCHEMA.empty_table(),
     )
 
 

@@ -1,0 +1,82 @@
+"""The shipped experiments: they resolve, and their plans are known.
+
+`BROWNOUT_GOLDEN=write pytest tests/planning` writes the plans again, to be looked at and committed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from chaos.documents.checking import validate_paths
+from chaos.documents.library import FOLDERS, Library
+from chaos.documents.project import find_project
+from chaos.documents.resolve import resolve
+from chaos.documents.suites import load_suite
+from chaos.plan_view import plan_text
+from chaos.planning import make_plan
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "plans"
+SHIPPED = [
+    "env-proxy-down",
+    "env-slow-steps",
+    "env-slow-steps-careful",
+    "eval-connection-resets",
+    "eval-fault-without-effect",
+]
+
+
+@pytest.fixture(autouse=True)
+def no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for someone who has no project of their own."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_all_shipped_documents_are_right() -> None:
+    """Every shipped document validates, with all that it refers to."""
+    library = Library(find_project())
+    folders = [str(library.folder("shipped", name)) for name in dict.fromkeys(FOLDERS.values())]
+    checked = validate_paths(folders, find_project())
+    assert [str(problem) for problem in checked.problems] == []
+    assert checked.documents >= 18
+    assert library.names(["Experiment"]) == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_plan_of_a_shipped_experiment_is_the_known_one(name: str) -> None:
+    """What a run would do and touch does not change unseen."""
+    text = plan_text(make_plan(resolve(name, project=find_project()), 1, 10))
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("BROWNOUT_GOLDEN") == "write":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_the_demo_suite_expects_what_was_promised() -> None:
+    """One fails because of reply pairing, one is inconclusive because of its fault, the others pass."""
+    members = load_suite("demo", find_project()).members
+    assert [(m.resolved.name, m.member.expect, m.member.because) for m in members] == [
+        ("env-slow-steps", "fail", ("reply-pairing",)),
+        ("env-slow-steps-careful", "pass", ()),
+        ("eval-connection-resets", "pass", ()),
+        ("env-proxy-down", "pass", ()),
+        ("eval-fault-without-effect", "inconclusive", ("effect/slow-scorer",)),
+    ]
+    total = sum(make_plan(m.resolved, 1, 10).cues[-1].at_s for m in members)
+    assert total <= 70, "with start-up, the suite has to end within 90 s"
+
+
+def test_the_careful_experiment_differs_in_the_client_alone() -> None:
+    """The runbook's act is what is verified: nothing else has changed."""
+    naive, careful = (
+        make_plan(resolve(name, project=find_project()), 1, 10)
+        for name in ("env-slow-steps", "env-slow-steps-careful")
+    )
+    assert naive.faults == careful.faults
+    assert naive.phases == careful.phases
+    assert naive.requirements == careful.requirements
+    options = [plan.workloads[0].profile.with_.model_dump() for plan in (naive, careful)]
+    assert {key for key in options[0] if options[0][key] != options[1][key]} == {"client"}
