@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from chaos.documents.models import AbortAfter, AbortObjective, AbortRequests, AbortThreshold
 from chaos.plan import Plan, PlannedFault, PlannedProxy, PlannedWorkload
 from slo.effect import Effect, QuantileEffect
-from slo.objective import PHASES, Invariant, Level, Quantile, Ratio, Recovery, Requirement
+from slo.objective import PHASES, Filter, Invariant, Level, Quantile, Ratio, Recovery, Requirement
 from slo.quantities import format_duration
 
 _OPS = {"lte": "at most", "lt": "less than", "gte": "at least", "gt": "more than"}
@@ -71,6 +73,8 @@ def _workload(workload: PlannedWorkload) -> str:
 def _option(value: object) -> str:
     if isinstance(value, list):
         return f"{len(value)} of them"
+    if isinstance(value, str) and re.fullmatch(r"[0-9.]+s", value):
+        return format_duration(float(value[:-1]))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -80,7 +84,9 @@ def _fault(fault: PlannedFault) -> list[str]:
     )
     where = f"{fault.type} at {fault.place}"
     if fault.type != "down":
-        share = "all connections" if fault.toxicity >= 1 else f"{fault.toxicity:.4g} of the connections"
+        share = (
+            "all connections" if fault.toxicity >= 1 else f"{fault.toxicity * 100:.4g}% of the connections"
+        )
         where += f", {fault.stream}, {share}"
     rows = [f"{fault.name}: {where}" + (f": {attributes}" if attributes else "")]
     rows += [f"  {'or ' if i else ''}seen when {_effect(effect)}" for i, effect in enumerate(fault.effects)]
@@ -94,9 +100,21 @@ def _attribute(kind: str, key: str, value: int) -> str:
 
 
 def _effect(effect: Effect) -> str:
+    metric = _metric(effect.metric, effect.filters)
     if isinstance(effect, QuantileEffect):
-        return f"{effect.quantile} of {effect.metric} rises by {format_duration(effect.rises)}"
-    return f"the share of {effect.metric} with {effect.attribute} rises by {effect.rises * 100:.4g}%"
+        return f"{effect.quantile} of {metric} rises by {format_duration(effect.rises)}"
+    return f"the share of {metric} with {effect.attribute} rises by {effect.rises * 100:.4g}%"
+
+
+def _metric(name: str, filters: dict[str, Filter]) -> str:
+    """A metric with the attributes that select its points."""
+    parts = []
+    for key, wanted in filters.items():
+        if wanted is None:
+            parts.append(f"{key} absent")
+        else:
+            parts.append(f"{key}={'|'.join(wanted) if isinstance(wanted, list) else wanted}")
+    return f"{name} {{{', '.join(parts)}}}" if parts else name
 
 
 def _requirement(requirement: Requirement) -> str:
@@ -135,7 +153,7 @@ def _aborts(plan: Plan) -> list[str]:
         elif isinstance(abort, AbortObjective):
             rows.append(f"the objective {abort.objective} is breached")
         elif isinstance(abort, AbortThreshold):
-            rows.append(f"{abort.metric} goes above {abort.above:g}")
+            rows.append(f"{_metric(abort.metric, abort.filters)} goes above {abort.above:g}")
         elif isinstance(abort, AbortRequests):
             rows.append(f"{abort.requests} requests were sent")
         else:

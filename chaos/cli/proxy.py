@@ -22,14 +22,6 @@ import click
 @click.option(
     "--token-env", metavar="NAME", help="The environment variable that holds the API's bearer token."
 )
-@click.option("--holder", help="End when this holder's lease has run out (see GET /leases).")
-@click.option(
-    "--ttl-ms",
-    default=10_000,
-    show_default=True,
-    type=click.IntRange(1, 86_400_000),
-    help="The lease of --holder.",
-)
 def command(
     host: str,
     port: int,
@@ -37,8 +29,6 @@ def command(
     metrics: bool,
     config: Path | None,
     token_env: str | None,
-    holder: str | None,
-    ttl_ms: int,
 ) -> None:
     """Run the embedded fault proxy: Toxiproxy's HTTP API and toxics.
 
@@ -54,7 +44,7 @@ def command(
         raise click.UsageError(
             f"--token-env {token_env}: expected a token in that variable, it is empty or not set"
         )
-    settings = Settings(host, port, seed, metrics, config, token, holder, ttl_ms)
+    settings = Settings(host, port, seed, metrics, config, token)
     try:
         run(settings)
     except SettingsError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +39,12 @@ def validate_paths(paths: Iterable[str], project: ProjectFolder) -> Checked:
     files: dict[Path, Path] = {}
     for text in paths:
         path = Path(text)
-        if path.is_dir():
+        if _is_folder(path):
             below = _files_below(path)
             if not below:
                 problems.append(Problem(text, 0, 0, "", "expected YAML files, got a folder without any"))
             files.update({found.absolute(): found for found in below})
-        elif path.exists() or Reference(text, Place("")).is_path:
+        elif Reference(text, Place("")).is_path or path.exists():
             files[path.absolute()] = path
         else:
             try:
@@ -128,8 +129,15 @@ def _files_below(folder: Path) -> list[Path]:
     if (folder / PROJECT_FILE).is_file():
         folders = dict.fromkeys(FOLDERS.values())
         return [folder / PROJECT_FILE, *(path for name in folders for path in yaml_files(folder / name))]
-    found = yaml_files(folder)
-    for below in sorted(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()):
-        if below.name not in _SKIPPED and not below.name.startswith("."):
-            found += _files_below(below)
+    found: list[Path] = []
+    for where, below, _ in os.walk(folder):  # it follows no links, and passes over what it may not read
+        below[:] = sorted(name for name in below if name not in _SKIPPED and not name.startswith("."))
+        found += yaml_files(Path(where))
     return found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, say, which reading will tell
+        return False

@@ -20,6 +20,7 @@ Where = Literal["here", "project", "shipped"]
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
+_LONGEST_NAME = 63
 
 
 MODELS: dict[Kind, type[BaseModel]] = {
@@ -87,7 +88,7 @@ def document_of(tree: Node, where: Where) -> Document | list[Problem]:
         return [_wrong_head(tree, "apiVersion", [expected])]
     metadata = tree.get("metadata")
     name = metadata.text("name") if isinstance(metadata, Mapping) else None
-    return Document(kind, name or "", where, tree)
+    return Document(kind, name if name and len(name) <= _LONGEST_NAME else "", where, tree)
 
 
 def _wrong_head(tree: Mapping, key: str, choices: list[str]) -> Problem:

@@ -16,6 +16,7 @@ from chaos.documents.models import (
 )
 from chaos.documents.problems import Problem, did_you_mean, listed, problem_at
 from chaos.documents.tree import Mapping, Steps, descend, spelled
+from chaos.faults.toxics import toxic_attributes
 from slo.quantities import format_duration
 
 _LONGEST_S = 24 * 3600.0
@@ -39,8 +40,14 @@ def fault_problems(tree: Mapping, experiment: Experiment, places: list[str] | No
         if places is not None and fault.place not in places:
             hint = did_you_mean(fault.place, places, otherwise=f"its places are {listed(places, 'and')}")
             refuse("place", f"the target {experiment.spec.target} has no place {fault.place}", hint)
-        for key, message, hint in (*_time(fault, experiment), *_sanity(fault)):
+        found = (*_time(fault, experiment), *_sanity(fault))
+        for key, message, hint in found:
             refuse(key, message, hint)
+        if not found:
+            try:
+                toxic_attributes(fault)
+            except ValueError as error:  # what the proxy itself could not have
+                refuse("type", str(error))
     return problems + _overlaps(tree, experiment)
 
 
@@ -89,6 +96,8 @@ def _sanity(fault: Fault) -> list[tuple[str, str, str]]:
     if isinstance(fault, SlicerFault) and fault.size_variation >= fault.average_size:
         message = f"expected less than average_size ({fault.average_size:g}B), got {fault.size_variation:g}B"
         found.append(("size_variation", message, ""))
+    if isinstance(fault, SlicerFault) and fault.average_size < 1:
+        found.append(("average_size", f"expected at least 1B, got {fault.average_size:g}B", ""))
     for key in ("rate", "average_size", "size_variation", "bytes"):
         if getattr(fault, key, 0.0) > _LARGEST_BYTES:
             found.append((key, "expected at most 1024GiB", ""))

@@ -29,6 +29,7 @@ FOLDERS: dict[Kind, str] = {
     "Recovery": "slo/objectives",
 }
 RUNBOOKS = "runbooks"
+_LONGEST_PATH = 1000
 _RUNBOOK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NOUNS: dict[Kind, str] = {
     "Experiment": "experiment",
@@ -212,6 +213,8 @@ class Library:
 
     def _by_path(self, kinds: tuple[Kind, ...], reference: Reference) -> Document:
         text, _, name = reference.text.partition("#")
+        if len(reference.text) > _LONGEST_PATH:
+            raise Unknown([reference.problem(f"expected a path, got {len(reference.text)} characters")])
         base = Path(reference.place.path).parent if reference.place.line else Path.cwd()
         path = Path(text) if Path(text).is_absolute() else base / text
         documents, problems = self.documents_in(path)

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from chaos.documents.document import Document, parsed
 from chaos.documents.library import Library, Reference, Unknown
+from chaos.documents.models import MOST_ITEMS
 from chaos.documents.problems import Problem, did_you_mean, listed, problem_at
 from chaos.documents.tree import Entry, Mapping, Node, Scalar, Sequence, Steps, descend, spelled
 from loadtests.profile import LoadProfileSpec
@@ -31,7 +32,11 @@ def uses(tree: Mapping) -> list[tuple[Steps, Mapping]]:
     if isinstance(node, Mapping):
         return [(("spec", "load"), node)]
     if isinstance(node, Sequence):
-        return [(("spec", "load", i), item) for i, item in enumerate(node.items) if isinstance(item, Mapping)]
+        return [
+            (("spec", "load", i), item)
+            for i, item in enumerate(node.items[:MOST_ITEMS])
+            if isinstance(item, Mapping)
+        ]
     return []
 
 

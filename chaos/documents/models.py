@@ -19,6 +19,8 @@ from slo.objective import Filter, Phase
 from slo.quantities import ByteRate, Duration, Rate, Share, Size
 
 API_VERSION = "brownout/v1"
+MOST_ITEMS = 100
+"""Faults, loads, objectives or stop conditions of one experiment, and members of one suite."""
 
 # --- faults -------------------------------------------------------------------------------------------------
 
@@ -208,11 +210,13 @@ class ExperimentSpec(Model):
     load: Annotated[
         tuple[LoadUse, ...],
         BeforeValidator(_as_list, json_schema_input_type=LoadUse | tuple[LoadUse, ...]),
-    ] = Field(min_length=1, description="A load profile, or several that run side by side.")
+    ] = Field(
+        min_length=1, max_length=MOST_ITEMS, description="A load profile, or several that run side by side."
+    )
     phases: Phases
-    faults: tuple[Fault, ...] = Field(min_length=1)
-    objectives: tuple[ObjectiveUse, ...] = Field(min_length=1)
-    abort: tuple[Abort, ...] = ()
+    faults: tuple[Fault, ...] = Field(min_length=1, max_length=MOST_ITEMS)
+    objectives: tuple[ObjectiveUse, ...] = Field(min_length=1, max_length=MOST_ITEMS)
+    abort: tuple[Abort, ...] = Field((), max_length=MOST_ITEMS)
 
 
 class Experiment(Model):
@@ -299,7 +303,7 @@ class Member(Model):
 class SuiteSpec(Model):
     """Experiments that are judged together."""
 
-    members: tuple[Member, ...] = Field(min_length=1)
+    members: tuple[Member, ...] = Field(min_length=1, max_length=MOST_ITEMS)
 
 
 class Suite(Model):

@@ -8,6 +8,7 @@ from pathlib import Path
 from chaos.documents.document import OBJECTIVE_KINDS, Document, validated
 from chaos.documents.library import Library, Reference, Unknown
 from chaos.documents.models import (
+    MOST_ITEMS,
     AbortObjective,
     Experiment,
     InvariantDocument,
@@ -37,7 +38,7 @@ def resolved_objectives(
     """All objectives that an experiment uses; with `experiment` None only the references are checked."""
     result = ResolvedObjectives()
     node, _ = descend(tree, ("spec", "objectives"))
-    items = node.items if isinstance(node, Sequence) else ()
+    items = node.items[:MOST_ITEMS] if isinstance(node, Sequence) else ()
     for index, item in enumerate(items):
         steps: Steps = ("spec", "objectives", index)
         ref = item.get("ref") if isinstance(item, Mapping) else None
@@ -61,12 +62,18 @@ def resolved_objectives(
     return result
 
 
-def objective_of(reference: Reference, library: Library, result: ResolvedObjectives) -> Judged | None:
+def objective_of(
+    reference: Reference, library: Library, result: ResolvedObjectives, *, of_recovery: bool = False
+) -> Judged | None:
     """The objective that is referred to; None when it cannot be used, and `result.problems` says why."""
     try:
         document = library.find(OBJECTIVE_KINDS, reference)
     except Unknown as unknown:
         result.problems += unknown.problems
+        return None
+    if of_recovery and document.kind != "SLO":
+        message = f"expected an SLO, got the {document.kind.lower()} {document.name}"
+        result.problems.append(reference.problem(message, "a recovery asks when an SLO holds again"))
         return None
     model = validated(document.kind, document.tree)
     if isinstance(model, list):
@@ -86,12 +93,8 @@ def _judged(document: Document, model: object, library: Library, result: Resolve
         at = Reference(
             model.spec.objective, node.place if node else place, "spec.objective", Path(document.path)
         )
-        inner = objective_of(at, library, result)
-        if inner is None:
-            return None
+        inner = objective_of(at, library, result, of_recovery=True)
         if not isinstance(inner, Objective):
-            message = f"expected an SLO, got the {inner.kind} {inner.name}"
-            result.problems.append(at.problem(message, "a recovery asks when an SLO holds again"))
             return None
         spec = model.spec
         return Recovery(

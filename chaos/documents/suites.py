@@ -9,7 +9,7 @@ from typing import Literal
 
 from chaos.documents.document import Document, validated
 from chaos.documents.library import Library, Reference, Unknown
-from chaos.documents.models import Member, Suite
+from chaos.documents.models import MOST_ITEMS, Member, Suite
 from chaos.documents.problems import BadInput, Problem, did_you_mean, listed, problem_at, shown
 from chaos.documents.project import ProjectFolder
 from chaos.documents.resolve import Resolved, resolve_document
@@ -102,7 +102,7 @@ def resolve_suite(
 def _references(document: Document) -> list[tuple[Steps, int, Reference]]:
     node, _ = descend(document.tree, ("spec", "members"))
     found: list[tuple[Steps, int, Reference]] = []
-    for index, item in enumerate(node.items if isinstance(node, Sequence) else ()):
+    for index, item in enumerate(node.items[:MOST_ITEMS] if isinstance(node, Sequence) else ()):
         steps: Steps = ("spec", "members", index)
         name = item.get("experiment") if isinstance(item, Mapping) else None
         if isinstance(name, Scalar) and isinstance(name.value, str) and name.value:

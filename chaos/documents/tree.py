@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 Step = str | int
 """One step down a tree: a key of a mapping or an index of a sequence."""
 Steps = tuple[Step, ...]
+_LONGEST_STEP = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,5 +170,6 @@ def spelled(steps: Steps) -> str:
     """A path as people write it: `spec.faults[0].latency`."""
     text = ""
     for step in steps:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        word = step if isinstance(step, int) or len(step) <= _LONGEST_STEP else f"{step[:_LONGEST_STEP]}..."
+        text += f"[{word}]" if isinstance(step, int) else f".{word}" if text else str(word)
     return text

@@ -20,7 +20,6 @@ from chaos.proxy.api import Api, Refused, wanted_of
 from chaos.proxy.body import BodyError, decode
 from chaos.proxy.collection import Collection
 from chaos.proxy.http import Connection
-from chaos.proxy.leases import Grant
 from chaos.proxy.log import Log
 
 _GRACE_TURNS: Final = 20
@@ -32,10 +31,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the proxy runs. `port` 0 takes any free port; `seed` None draws one, which the log tells.
-
-    With `holder` the process itself is under that lease, of `ttl_ms`: it ends when the lease has run out.
-    """
+    """How the proxy runs. `port` 0 takes any free port; `seed` None draws one, which the log tells."""
 
     host: str = "127.0.0.1"
     port: int = 8474
@@ -43,8 +39,6 @@ class Settings:
     metrics: bool = False
     config: Path | None = None
     token: str | None = None
-    holder: str | None = None
-    ttl_ms: int = 10_000
 
 
 class Server:
@@ -55,8 +49,6 @@ class Server:
         self.seed = secrets.randbits(63) if settings.seed is None else settings.seed
         self.log = Log()
         self.api = ""
-        self.orphaned = asyncio.Event()
-        """Set when the lease of the process has run out."""
         self.collection = Collection(seed=self.seed, loop=asyncio.get_running_loop(), log=self.log)
         self._connections: set[Connection] = set()
         self._server: asyncio.AbstractServer | None = None
@@ -93,8 +85,6 @@ class Server:
             raise AddressError(f"listen tcp {bound}: {error.strerror or error}") from error
         self.api = f"http://{bound}"
         self.collection.leases.expired = self._lease_expired
-        if settings.holder is not None:
-            self.collection.leases.grant(Grant(settings.holder, settings.ttl_ms))
 
     async def _populate(self) -> None:
         if self.settings.config is None:
@@ -108,8 +98,6 @@ class Server:
     def _lease_expired(self, holder: str, healed: bool) -> None:
         if healed:
             self.log.warning("lease-expired", holder=holder)
-            if holder == self.settings.holder and self.collection.leases.find(holder) is None:
-                self.orphaned.set()
         else:
             self.log.warning("lease-not-healed", holder=holder, remedy="tried again until it can be")
 
@@ -136,18 +124,15 @@ async def _serve(settings: Settings) -> None:
         sys.stdout.flush()
         server.log.start()
         server.log.info("ready", api=server.api, seed=server.seed)
-        waits = [loop.create_task(stopping.wait()), loop.create_task(server.orphaned.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        server.log.info("stopping", reason="signal" if stopping.is_set() else "lease-expired")
+        await stopping.wait()
+        server.log.info("stopping")
     finally:
         await server.stop()
         server.log.close()
 
 
 def run(settings: Settings) -> None:
-    """Run the proxy until SIGTERM or SIGINT, or until its lease has run out.
+    """Run the proxy until SIGTERM or SIGINT.
 
     Raises:
         SettingsError: see `Server.start`.

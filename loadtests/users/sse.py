@@ -1,0 +1,41 @@
+"""Server-sent events, read from a body as it comes (WHATWG HTML, section 9.2.6).
+
+Only `event` and `data` matter here; comments, ids and retry hints are skipped. An event that the stream breaks
+off in, before its blank line, is not delivered: that is what the standard says, and what the SDKs do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+
+def events(chunks: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+    """The events as (name, data); the name is empty where none was given."""
+    name = ""
+    data: list[str] = []
+    for line in _lines(chunks):
+        if not line:
+            if data:
+                yield name, "\n".join(data)
+            name, data = "", []
+            continue
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "data":
+            data.append(value)
+        elif field == "event":
+            name = value
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Whole lines, whichever of the three line ends they have."""
+    rest = b""
+    for chunk in chunks:
+        rest += chunk
+        if rest.endswith(b"\r"):
+            continue  # the rest of a \r\n may be in the next chunk
+        *lines, rest = rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+    if rest.endswith(b"\r"):
+        yield rest[:-1].decode("utf-8", "replace")
