@@ -21,6 +21,6 @@ def command(as_json: bool) -> None:
     width = max((len(row.name) for row in rows), default=0)
     for kind in dict.fromkeys(row.kind for row in rows):
         click.echo(f"{kind}s")
-        for row in sorted((r for r in rows if r.kind == kind), key=lambda r: r.name):
+        for row in (r for r in rows if r.kind == kind):
             where = f"{row.where}, hides a shipped one" if row.hides_shipped else row.where
             click.echo(f"  {row.name.ljust(width)}  {row.description or '-'}  [{where}]")

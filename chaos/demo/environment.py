@@ -14,7 +14,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
-from opentelemetry.metrics import CallbackOptions, Observation as Measurement
+from opentelemetry.metrics import CallbackOptions
+from opentelemetry.metrics import Observation as Measurement
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -22,7 +23,8 @@ from starlette.types import ASGIApp
 
 from chaos.demo.openenv import Action, ConcurrencyConfig, Environment, Observation, State, create_app
 from chaos.demo.telemetry import STEP_BOUNDARIES_S, Telemetry
-from loadtests.workspace import MAX_STEPS, Comparison, Episode, Kind, Operation, Result
+from loadtests.task import Comparison, Operation
+from loadtests.workspace import MAX_STEPS, Episode, Kind, Result
 
 _NONCE_MAX: Final = 1000
 
@@ -144,7 +146,9 @@ class KnowledgeWork(Environment):  # type: ignore[misc]  # openenv-core ships no
         )
         return observation
 
-    async def reset_async(self, seed: int | None = None, episode_id: str | None = None, **options: Any) -> Any:
+    async def reset_async(
+        self, seed: int | None = None, episode_id: str | None = None, **options: Any
+    ) -> Any:
         """As `reset`, in the event loop."""
         return self.reset(seed, episode_id, **options)
 

@@ -153,7 +153,8 @@ class Library:
                     rows["runbook", path.stem] = Listed(
                         "runbook", path.stem, _title(path), where, str(path), hides
                     )
-        return list(rows.values())
+        order = [*dict.fromkeys(NOUNS[kind] for kind in FOLDERS), "runbook"]
+        return sorted(rows.values(), key=lambda row: (order.index(row.kind), row.name))
 
     # --- files and folders
 

@@ -1,15 +1,18 @@
-"""From a fault as people write it to a toxic as the proxy takes it: units, and what it does by default.
+"""The fault types as toxics: Toxiproxy's units, and the effect that each must have to count as having acted.
 
-Toxiproxy counts in integers: milliseconds, microseconds for `slicer.delay`, thousands of bytes per second for
-`bandwidth.rate` (its README, section "Toxics"). Pure.
+Durations are seconds in a fault and integers in Toxiproxy: milliseconds, but microseconds for `slicer.delay`;
+`bandwidth.rate` is in kB/s. What is above 0 never rounds to 0, which would mean something else. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 from chaos.documents.models import (
+    FAULT_MODELS,
     BandwidthFault,
     DownFault,
     Fault,
@@ -20,27 +23,68 @@ from chaos.documents.models import (
     SlowCloseFault,
     TimeoutFault,
 )
-from loadtests import metrics
+from chaos.proxy.toxics.attributes import ATTRIBUTES, problem
+from loadtests.metrics import ATTEMPTS, ERROR_TYPE
 from slo.effect import Effect, QuantileEffect, ShareEffect
 
-SMALLEST_RISE_S = 0.002
-BAD_ATTEMPTS = 0.01
-LARGEST = 2**40
-"""Large enough for any wait or size, and far from where Toxiproxy's own arithmetic overflows."""
+Stream = Literal["downstream", "upstream"]
+Quantile = Literal["p50", "p90", "p95", "p99"]
+
+_TYPICAL_MESSAGE_BYTES: Final = 256
+"""About the smallest reply that any of the shipped protocols sends (an OpenEnv observation)."""
+_RISE_MIN_S: Final = 0.001
+_RISE_MAX_S: Final = 1.0
+_SHARE: Final = 0.01
+_BLACK_HOLE_RISE_S: Final = 0.1
 
 
 class FaultOutOfRange(ValueError):
-    """A toxic that would crash a stock Toxiproxy 2.12 as a whole, or hang it; it is never sent."""
+    """A fault with values that Toxiproxy cannot have, or that crash it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultType:
+    """A row of the fault table: the type, what it does, and its attributes with Toxiproxy's units."""
+
+    type: str
+    summary: str
+    attributes: tuple[tuple[str, str], ...]
+
+
+def fault_types() -> tuple[FaultType, ...]:
+    """The fault table, in the order of the models."""
+    rows = []
+    for model in FAULT_MODELS:
+        name = str(get_args(model.model_fields["type"].annotation)[0])
+        summary = (inspect.getdoc(model) or "").split("\n\n")[0].replace("\n", " ")
+        attributes = tuple((attribute.name, attribute.unit) for attribute in ATTRIBUTES.get(name, ()))
+        rows.append(FaultType(name, summary, attributes))
+    return tuple(rows)
+
+
+def stream_of(stream: Literal["downstream", "upstream", "down", "up"]) -> Stream:
+    """`down` means downstream (replies, towards the client), `up` upstream (requests)."""
+    return "upstream" if stream in ("up", "upstream") else "downstream"
+
+
+def _whole(value: float) -> int:
+    return max(1, round(value)) if value > 0 else 0
+
+
+def _ms(seconds: float) -> int:
+    return _whole(seconds * 1e3)
 
 
 def toxic_attributes(fault: Fault) -> dict[str, int]:
-    """The toxic's attributes in Toxiproxy's units; empty for `down`, which is no toxic.
+    """The attributes of the fault's toxic, in Toxiproxy's units; none for `down`.
 
     Raises:
-        FaultOutOfRange: no proxy takes such attributes.
+        FaultOutOfRange: the values are ones that Toxiproxy cannot have.
     """
     attributes = _attributes(fault)
-    check_attributes(fault.type, attributes)
+    complaint = None if isinstance(fault, DownFault) else problem(fault.type, attributes)
+    if complaint:
+        raise FaultOutOfRange(f"fault {fault.name} ({fault.type}): {complaint}")
     return attributes
 
 
@@ -49,65 +93,73 @@ def _attributes(fault: Fault) -> dict[str, int]:
         case LatencyFault():
             return {"latency": _ms(fault.latency), "jitter": _ms(fault.jitter)}
         case BandwidthFault():
-            return {"rate": round(fault.rate / 1000)}
+            return {"rate": _whole(fault.rate / 1000)}
         case SlowCloseFault():
             return {"delay": _ms(fault.delay)}
         case TimeoutFault() | ResetPeerFault():
             return {"timeout": _ms(fault.timeout)}
         case SlicerFault():
             return {
-                "average_size": round(fault.average_size),
-                "size_variation": round(fault.size_variation),
-                "delay": round(fault.delay * 1_000_000),
+                "average_size": _whole(fault.average_size),
+                "size_variation": _whole(fault.size_variation),
+                "delay": _whole(fault.delay * 1e6),
             }
         case LimitDataFault():
-            return {"bytes": round(fault.bytes)}
+            return {"bytes": _whole(fault.bytes)}
         case DownFault():
             return {}
 
 
 def default_effects(fault: Fault, primary_metrics: Sequence[str]) -> tuple[Effect, ...]:
-    """What shows that a fault of this type acted, when its author does not say: any one of these.
+    """What must be seen of `fault` where the experiment does not say; any one of them is evidence.
 
-    A delay on every connection raises the median of what users do by its mean; half of that is asked for, so
-    that histogram buckets cannot hide it. A delay that strikes a share of connections shows in the upper
-    quantiles. What breaks connections makes attempts fail.
+    `primary_metrics` are the duration histograms (seconds) of the load at its place. What slows must raise a
+    quantile that lies well inside the struck share, by half of the delay that it adds on average; what cuts
+    must raise the share of failed tries, by 1 % (or half of the toxicity, where that is less). The halves
+    leave room for noise; they are not a claim about the size of the effect.
     """
-    failing: Effect = ShareEffect(metric=metrics.ATTEMPTS, rises=BAD_ATTEMPTS)
     match fault:
         case LatencyFault():
-            return _slower(fault.latency, fault.toxicity, primary_metrics)
+            return _slower(primary_metrics, fault.toxicity, _mean_delay(fault.latency, fault.jitter) / 2)
+        case BandwidthFault() if fault.rate > 0:
+            rises = min(_RISE_MAX_S, _TYPICAL_MESSAGE_BYTES / fault.rate)
+            return _slower(primary_metrics, fault.toxicity, rises / 2)
         case SlicerFault():
-            return _slower(fault.delay, fault.toxicity, primary_metrics)
-        case BandwidthFault() | SlowCloseFault():
-            return (*_slower(SMALLEST_RISE_S * 2, fault.toxicity, primary_metrics), failing)
-        case TimeoutFault() | ResetPeerFault() | LimitDataFault() | DownFault():
-            return (failing,)
+            gaps = max(1.0, _TYPICAL_MESSAGE_BYTES / fault.average_size - 1)
+            return _slower(primary_metrics, fault.toxicity, min(_RISE_MAX_S, gaps * fault.delay / 2))
+        case SlowCloseFault():
+            return _slower(primary_metrics, fault.toxicity, fault.delay / 2)
+        case BandwidthFault():
+            return (_fails(fault.toxicity), *_slower(primary_metrics, fault.toxicity, _BLACK_HOLE_RISE_S))
+        case TimeoutFault() if fault.timeout == 0:
+            return (_fails(fault.toxicity), *_slower(primary_metrics, fault.toxicity, _BLACK_HOLE_RISE_S))
+        case TimeoutFault() | ResetPeerFault() | LimitDataFault():
+            return (_fails(fault.toxicity),)
+        case DownFault():
+            return (_fails(1.0),)
 
 
-def _slower(by_s: float, toxicity: float, primary_metrics: Sequence[str]) -> tuple[Effect, ...]:
-    quantile: Literal["p50", "p90", "p99"] = "p50" if toxicity > 0.6 else "p90" if toxicity > 0.2 else "p99"
-    rises = max(SMALLEST_RISE_S, by_s / 2)
+def _mean_delay(latency: float, jitter: float) -> float:
+    """The mean of max(0, uniform(latency - jitter, latency + jitter)), in seconds."""
+    return latency if jitter <= latency else (latency + jitter) ** 2 / (4 * jitter)
+
+
+def _inside(toxicity: float) -> Quantile:
+    """A quantile that is at most half of the struck share away from the top (the median: all are struck)."""
+    levels: tuple[tuple[Quantile, float], ...] = (("p50", 1.0), ("p90", 0.2), ("p95", 0.1))
+    return next((quantile for quantile, least in levels if toxicity >= least), "p99")
+
+
+def _slower(metrics: Sequence[str], toxicity: float, rises: float) -> tuple[Effect, ...]:
+    quantile = _inside(toxicity)
     return tuple(
-        QuantileEffect.model_validate({"metric": metric, "quantile": quantile, "rises": f"{rises:.6f}s"})
-        for metric in primary_metrics
+        QuantileEffect.model_validate(
+            {"metric": metric, "quantile": quantile, "rises": f"{max(rises, _RISE_MIN_S):.6f}s"}
+        )
+        for metric in metrics
     )
 
 
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def check_attributes(kind: str, attributes: Mapping[str, int]) -> None:
-    """Raise FaultOutOfRange for attributes, in Toxiproxy's units, that no proxy must be sent."""
-    for name, value in attributes.items():
-        if not 0 <= value <= LARGEST:
-            raise FaultOutOfRange(f"{kind}.{name}: expected 0 to {LARGEST}, got {value}")
-    if kind == "slicer":
-        size, variation = attributes.get("average_size", 0), attributes.get("size_variation", 0)
-        if size < 1:
-            raise FaultOutOfRange(f"slicer.average_size: expected at least 1, got {size}")
-        if variation >= size:
-            raise FaultOutOfRange(
-                f"slicer.size_variation: expected less than average_size ({size}), got {variation}"
-            )
+def _fails(toxicity: float) -> Effect:
+    share = max(min(_SHARE, toxicity / 2), 1e-6)
+    return ShareEffect.model_validate({"metric": ATTEMPTS, "attribute": ERROR_TYPE, "rises": share})

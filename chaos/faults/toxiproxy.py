@@ -1,282 +1,416 @@
-"""The client of the fault proxy's API: the package `toxiproxy-python`, extended where it falls short.
+"""A client of one proxy server, Toxiproxy or the embedded proxy, built on the package toxiproxy-python.
 
-All of what it lacks is mended here, and nowhere else. Its `APIConsumer` keeps host and port as attributes of
-the class, shared by the whole process, so that two servers cannot be spoken to: each server gets a consumer
-class of its own here. It sends without time-outs, so that a hanging server hangs the run. It turns every 409
-into ProxyExists and every 400 into InvalidToxic, and a 500 into `KeyError: 'name'`: here an answer that is no
-success is `ProxyRefused` with the server's own words, and none at all is `ProxyUnreachable`. It knows neither
-updates of toxics nor leases.
+The package (0.1.1, 2019) falls short in five ways, all mended here, and only here:
 
-Leases, versions and counts are extensions of the embedded proxy (see `chaos.proxy`); a stock Toxiproxy never
-sees them.
+- its consumer's host and port are class attributes, one server per process: here each call is routed to the
+  server that it is made for (by a context variable, so threads do not mix);
+- its requests have no time-outs: here each has one;
+- it obeys HTTP_PROXY, for a server on loopback too: here it does not;
+- a 500 surfaces as `KeyError: 'name'`, and any 409 and 400 as ProxyExists and InvalidToxic: here an answer that
+  refuses is ProxyRefused, with the server's words, and none is ProxyUnreachable;
+- it cannot update a toxic, and knows no lease: both are added.
+
+Attributes are checked before they are sent: some crash the whole of a stock Toxiproxy. Leases and counts are
+extensions of the embedded proxy (see `chaos.proxy`); a stock Toxiproxy never sees them.
 """
 
 from __future__ import annotations
 
-import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import quote
 
 import requests
-from toxiproxy import Toxiproxy
-from toxiproxy.api import APIConsumer
+import toxiproxy
+import toxiproxy.api
+import toxiproxy.exceptions
+import toxiproxy.proxy
+import toxiproxy.server
 
-from chaos.faults.toxics import check_attributes
 from chaos.faults.undo import DeleteProxy, EnableProxy, RemoveToxic, Undo
+from chaos.proxy.toxics.attributes import ATTRIBUTES, problem
 
-TIMEOUT_S = 3.0
+TIMEOUT_S: Final = 3.0
+_NOT_FOUND: Final = 404
 
 
 class ProxyUnreachable(OSError):
-    """The proxy's API does not answer: what it carries is not known."""
+    """The proxy server did not answer, or could not do it; whether it did anything is not known."""
+
+
+class ProxyFailed(ProxyUnreachable):
+    """The server answered that it could not do it (a port that is taken), or not as this API does."""
 
 
 class ProxyRefused(OSError):
-    """The proxy's API answered, and refused. `status` is the HTTP status, `error` the server's own words."""
+    """The server answered that it will not: `status` is 400, 401, 403, 404 or 409."""
 
-    def __init__(self, what: str, status: int, error: str) -> None:
-        super().__init__(f"the proxy refused to {what}: {error} ({status})")
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
         self.status = status
-        self.error = error
 
 
-@dataclass(frozen=True)
+class InvalidToxic(ValueError):
+    """A toxic that would crash a stock Toxiproxy, or mean something else there; it is not sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
-    """Whose fault it is, and how many milliseconds it outlives its holder's last renewal."""
+    """Who holds what is injected, and after how many milliseconds without a renewal it goes."""
 
     holder: str
     ttl_ms: int
 
-    def as_json(self) -> dict[str, object]:
-        """The lease as the API takes it."""
-        return {"holder": self.holder, "ttl_ms": self.ttl_ms}
+
+@dataclass(frozen=True, slots=True)
+class ToxicInfo:
+    """A toxic as the server has it, in Toxiproxy's units."""
+
+    name: str
+    type: str
+    stream: str
+    toxicity: float
+    attributes: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProxyInfo:
-    """A proxy as the server tells of it; `listen` and `upstream` are host:port, `toxics` are names."""
+    """A proxy as the server has it; `listen` and `upstream` are host:port."""
 
     name: str
     listen: str
     upstream: str
     enabled: bool
-    toxics: tuple[str, ...] = field(default=())
+    toxics: tuple[ToxicInfo, ...] = ()
 
 
-def _consumer(url: str, timeout_s: float, token: str | None) -> type[APIConsumer]:
-    """A consumer class of this server's own, with time-outs on each of its requests."""
-    parts = urllib.parse.urlsplit(url)
-    headers = {"User-Agent": "brownout"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    session = requests.Session()
-    session.trust_env = False  # no proxy of the user's between us and a loopback API
-    session.headers.update(headers)
-    base = f"http://{parts.netloc}"
+class _Consumer:
+    """The requests to one server: with a time-out, past the environment's proxies, with errors that say why."""
 
-    class Consumer(APIConsumer):  # type: ignore[misc]  # the package is not typed
-        host = parts.hostname
-        port = parts.port or 8474
+    def __init__(self, url: str, timeout_s: float, token: str | None) -> None:
+        self.url = url
+        self.timeout_s = timeout_s
+        self.token = token
 
-        @classmethod
-        def request(cls, method: str, path: str, body: object = None) -> requests.Response:
-            try:
-                return session.request(method, base + path, json=body, timeout=timeout_s)
-            except requests.RequestException as error:
-                reason = type(error).__name__
-                raise ProxyUnreachable(f"the proxy's API at {base} does not answer ({reason})") from error
+    def send(self, method: str, path: str, body: object = None) -> requests.Response:
+        """One request, on a connection of its own. Raises ProxyUnreachable, ProxyFailed, ProxyRefused."""
+        headers = {"User-Agent": "brownout"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        try:
+            with requests.Session() as session:
+                session.trust_env = False
+                response = session.request(
+                    method, self.url + path, json=body, headers=headers, timeout=self.timeout_s
+                )
+        except requests.RequestException as error:
+            raise ProxyUnreachable(
+                f"{self.url}: the proxy server did not answer {method} {path} within {self.timeout_s:g} s: "
+                f"{_reason(error)}"
+            ) from error
+        if response.status_code >= 400:
+            raise _refusal(response, f"{self.url}: {method} {path}")
+        return response
 
-        @classmethod
-        def close(cls) -> None:
-            session.close()
 
-    return Consumer
+def _refusal(response: requests.Response, request: str) -> ProxyRefused | ProxyFailed:
+    try:
+        reason = str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        reason = response.text.strip()[:200] or response.reason
+    message = f"{request}: {response.status_code} {reason}"
+    if response.status_code >= 500:
+        return ProxyFailed(message)
+    return ProxyRefused(message, response.status_code)
 
 
-class ToxiproxyServer(Toxiproxy):  # type: ignore[misc]  # the package is not typed
-    """One server that speaks Toxiproxy's API, at `url` (http://host:port).
+def _reason(error: BaseException) -> str:
+    """The innermost reason; requests wraps it three deep."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(error)
 
-    Every method raises ProxyUnreachable when the API does not answer, ProxyRefused when it refuses.
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    consumer: _Consumer
+    lease: Lease | None
+
+
+_CALL: ContextVar[_Call | None] = ContextVar("toxiproxy_call", default=None)
+
+
+class _Routed:
+    """Stands in for the package's `APIConsumer`: the call's own server, or the package's outside of a call."""
+
+    @staticmethod
+    def get(url: str, params: Any = None, **kwargs: Any) -> Any:
+        """As the package's."""
+        call = _CALL.get()
+        return call.consumer.send("GET", url) if call else _PACKAGE_CONSUMER.get(url, params, **kwargs)
+
+    @staticmethod
+    def delete(url: str, **kwargs: Any) -> Any:
+        """As the package's."""
+        call = _CALL.get()
+        return call.consumer.send("DELETE", url) if call else _PACKAGE_CONSUMER.delete(url, **kwargs)
+
+    @staticmethod
+    def post(url: str, data: Any = None, json: Any = None, **kwargs: Any) -> Any:
+        """As the package's, with the call's lease."""
+        call = _CALL.get()
+        if call is None:
+            return _PACKAGE_CONSUMER.post(url, data, json, **kwargs)
+        if call.lease is not None:
+            json = {**json, "lease": {"holder": call.lease.holder, "ttl_ms": call.lease.ttl_ms}}
+        return call.consumer.send("POST", url, json)
+
+
+_PACKAGE_CONSUMER: Final[Any] = toxiproxy.api.APIConsumer
+toxiproxy.proxy.APIConsumer = toxiproxy.server.APIConsumer = _Routed
+
+
+class ToxiproxyServer:
+    """One proxy server, by the URL of its API. Thread-safe; keeps no connection open.
+
+    Every method raises ProxyUnreachable when the server does not answer within `timeout_s` (to connect, and
+    between two reads) or cannot do it, and ProxyRefused when it refuses.
     """
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, token: str | None = None) -> None:
         self.url = url.rstrip("/")
-        self._consumer = _consumer(self.url, timeout_s, token)
-        self._about: dict[str, str] | None = None
+        self._consumer = _Consumer(self.url, timeout_s, token)
 
-    def close(self) -> None:
-        """Close idle connections."""
-        self._consumer.close()
+    # --- the server -----------------------------------------------------------------------------------------
 
-    def about(self) -> dict[str, str]:
-        """What `/version` says; read once."""
-        if self._about is None:
-            self._about = {k: str(v) for k, v in self._do("tell its version", "GET", "/version").items()}
-        return self._about
+    @cached_property
+    def _versions(self) -> Mapping[str, str]:
+        with self._call():
+            versions = self._consumer.send("GET", "/version").json()
+            return {"version": str(versions["version"]), **{str(k): str(v) for k, v in versions.items()}}
 
     def version(self) -> str:
-        """The version of the API, such as 2.12.0."""
-        return self.about().get("version", "unknown")
+        """The Toxiproxy version that it speaks; `git` from a Toxiproxy that was built without one."""
+        return self._versions["version"]
 
     @property
     def embedded(self) -> bool:
-        """Whether this is Brownout's own proxy, with its extensions."""
-        return "brownout" in self.about()
+        """Whether it is the embedded proxy, which keeps leases and counts."""
+        return "brownout" in self._versions
 
     def describe(self) -> str:
-        """The server in words, for reports."""
+        """What it is, for people."""
         if self.embedded:
-            return f"embedded proxy {self.about()['brownout']} (Toxiproxy API {self.version()})"
-        return f"Toxiproxy {self.version()}"
+            return f"embedded proxy {self._versions['brownout']} (Toxiproxy API {self.version()})"
+        return "Toxiproxy (version not stated)" if self.version() == "git" else f"Toxiproxy {self.version()}"
+
+    # --- proxies --------------------------------------------------------------------------------------------
 
     def proxies(self) -> dict[str, ProxyInfo]:
         """All proxies, by name."""
-        return {name: _info(raw) for name, raw in self._do("list proxies", "GET", "/proxies").items()}
+        with self._call():
+            found = self._consumer.send("GET", "/proxies").json()
+            return {str(name): _proxy_info(value) for name, value in found.items()}
 
-    def proxy(self, name: str) -> ProxyInfo:
-        """One proxy."""
-        return _info(self._do(f"show proxy {name}", "GET", _path(name)))
+    def proxy(self, name: str) -> ProxyInfo | None:
+        """One proxy; None when there is none of that name."""
+        with self._call():
+            value = self._read(f"/proxies/{_quoted(name)}")
+            return None if value is None else _proxy_info(value)
 
     def create_proxy(self, name: str, listen: str, upstream: str, *, lease: Lease | None = None) -> ProxyInfo:
-        """Create a proxy; its real `listen` address (port 0 allowed) is in the answer."""
-        body = {"name": name, "listen": listen, "upstream": upstream, "enabled": True}
-        return _info(self._do(f"create proxy {name}", "POST", "/proxies", self._leased(body, lease)))
+        """Create a proxy, enabled; port 0 in `listen` becomes a real one in the answer."""
+        with self._call(lease):
+            made = toxiproxy.Toxiproxy().create(upstream=upstream, name=name, listen=listen)
+            return ProxyInfo(made.name, made.listen, made.upstream, made.enabled)
 
     def delete_proxy(self, name: str) -> None:
-        """Delete a proxy and close its connections."""
-        self._do(f"delete proxy {name}", "DELETE", _path(name))
+        """Delete a proxy; its connections end."""
+        with self._call():
+            _named(name).destroy()
 
     def set_enabled(self, name: str, enabled: bool, *, lease: Lease | None = None) -> None:
-        """Take a proxy down, or up again."""
-        what = f"{'enable' if enabled else 'disable'} proxy {name}"
-        self._do(what, "POST", _path(name), self._leased({"enabled": enabled}, lease))
+        """Enable or disable a proxy. A lease goes with a disabling only."""
+        with self._call(None if enabled else lease):
+            if enabled:
+                _named(name).enable()
+            else:
+                _named(name).disable()
+
+    # --- toxics ---------------------------------------------------------------------------------------------
+
+    def toxic(self, proxy: str, toxic: str) -> ToxicInfo | None:
+        """One toxic; None when it, or the proxy, is not there."""
+        with self._call():
+            value = self._read(_toxic_path(proxy, toxic))
+            return None if value is None else _toxic_info(value)
 
     def add_toxic(
         self,
         proxy: str,
         name: str,
-        kind: str,
+        type: str,
         stream: str,
         toxicity: float,
         attributes: Mapping[str, int],
         *,
         lease: Lease | None = None,
     ) -> None:
-        """Add a toxic. Raises FaultOutOfRange for one that would crash a stock Toxiproxy."""
-        check_attributes(kind, attributes)
-        body = {
-            "name": name,
-            "type": kind,
-            "stream": stream,
-            "toxicity": toxicity,
-            "attributes": dict(attributes),
-        }
-        self._do(f"add toxic {name}", "POST", f"{_path(proxy)}/toxics", self._leased(body, lease))
+        """Add a toxic, in Toxiproxy's units. Raises InvalidToxic too."""
+        _check(type, toxicity, attributes)
+        with self._call(lease):
+            _named(proxy).add_toxic(
+                name=name, type=type, stream=stream, toxicity=toxicity, attributes=dict(attributes)
+            )
 
     def update_toxic(
-        self, proxy: str, name: str, kind: str, attributes: Mapping[str, int], toxicity: float | None = None
-    ) -> None:
-        """Change a toxic's attributes (merged) and toxicity. Raises FaultOutOfRange as `add_toxic` does."""
-        check_attributes(kind, attributes)
-        body: dict[str, object] = {"attributes": dict(attributes)}
-        if toxicity is not None:
-            body["toxicity"] = toxicity
-        self._do(f"update toxic {name}", "POST", _path(proxy, name), body)
+        self, proxy: str, toxic: str, attributes: Mapping[str, int], *, toxicity: float | None = None
+    ) -> ToxicInfo:
+        """Change some attributes of a toxic, and its toxicity; the others stay. Raises InvalidToxic too."""
+        present = self.toxic(proxy, toxic)
+        if present is None:
+            raise ProxyRefused(f"{self.url}: proxy {proxy} has no toxic {toxic}", _NOT_FOUND)
+        wanted = present.toxicity if toxicity is None else toxicity
+        _check(present.type, wanted, {**present.attributes, **attributes})
+        body = {"attributes": dict(attributes), "toxicity": wanted}
+        with self._call():
+            return _toxic_info(self._consumer.send("PATCH", _toxic_path(proxy, toxic), body).json())
 
-    def remove_toxic(self, proxy: str, name: str) -> None:
+    def remove_toxic(self, proxy: str, toxic: str) -> None:
         """Remove a toxic."""
-        self._do(f"remove toxic {name}", "DELETE", _path(proxy, name))
+        with self._call():
+            _named(proxy).destroy_toxic(_quoted(toxic))
 
-    def counts(self, proxy: str, name: str) -> dict[str, int]:
-        """What the embedded proxy counted of a toxic; empty for a stock Toxiproxy, which does not count."""
+    def counts(self, proxy: str, toxic: str) -> dict[str, int]:
+        """What a toxic did: `connections` struck, `bytes` that reached it, times it `fired`. Stock: {}."""
         if not self.embedded:
             return {}
-        raw = self._do(f"count toxic {name}", "GET", f"{_path(proxy, name)}/counts")
-        return {key: int(value) for key, value in raw.items() if isinstance(value, int | float)}
+        with self._call():
+            found = self._consumer.send("GET", f"{_toxic_path(proxy, toxic)}/counts").json()
+            return {str(key): int(value) for key, value in found.items()}
 
-    def renew(self, holder: str, ttl_ms: int) -> None:
-        """Renew what `holder` holds; nothing to do on a stock Toxiproxy, or when it holds nothing."""
+    # --- leases ---------------------------------------------------------------------------------------------
+
+    def renew(self, holder: str, ttl_ms: int) -> bool:
+        """Renew all that `holder` has injected; False when it holds nothing (any more). Stock: True, unasked."""
         if not self.embedded:
-            return
+            return True
         try:
-            self._do("renew a lease", "POST", f"/leases/{_quoted(holder)}", {"ttl_ms": ttl_ms})
-        except ProxyRefused as refused:
-            if refused.status != requests.codes.not_found:
+            self._consumer.send("POST", f"/leases/{_quoted(holder)}", {"ttl_ms": ttl_ms})
+        except ProxyRefused as error:
+            if error.status != _NOT_FOUND:
                 raise
+            return False
+        return True
 
-    def _leased(self, body: dict[str, Any], lease: Lease | None) -> dict[str, Any]:
-        return body | {"lease": lease.as_json()} if lease is not None and self.embedded else body
-
-    def _do(self, what: str, method: str, path: str, body: object = None) -> dict[str, Any]:
-        reply = self._consumer.request(method, path, body)
+    def _read(self, path: str) -> Any:
+        """The JSON at `path`; None for a 404."""
         try:
-            answer = reply.json() if reply.content else {}
-        except ValueError:
-            answer = {}
-        if not reply.ok:
-            error = answer.get("error") if isinstance(answer, dict) else None
-            raise ProxyRefused(what, reply.status_code, str(error or reply.text.strip() or reply.reason))
-        return answer if isinstance(answer, dict) else {}
+            return self._consumer.send("GET", path).json()
+        except ProxyRefused as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
 
-
-def _info(raw: Mapping[str, Any]) -> ProxyInfo:
-    return ProxyInfo(
-        name=str(raw["name"]),
-        listen=str(raw["listen"]),
-        upstream=str(raw["upstream"]),
-        enabled=bool(raw["enabled"]),
-        toxics=tuple(str(toxic["name"]) for toxic in raw.get("toxics") or ()),
-    )
-
-
-def _path(proxy: str, toxic: str | None = None) -> str:
-    return f"/proxies/{_quoted(proxy)}" + (f"/toxics/{_quoted(toxic)}" if toxic is not None else "")
+    @contextmanager
+    def _call(self, lease: Lease | None = None) -> Iterator[None]:
+        """Route the package's requests to this server, and turn its exceptions into ours."""
+        lease = lease if lease is not None and self.embedded else None
+        reset = _CALL.set(_Call(self._consumer, lease))
+        try:
+            yield
+        except toxiproxy.exceptions.ProxyExists as error:
+            raise ProxyRefused(f"{self.url}: proxy already exists", 409) from error
+        except (requests.RequestException, KeyError, TypeError, AttributeError) as error:
+            # The answer was a success, but not what the API gives: another service listens at this address.
+            raise ProxyFailed(f"{self.url}: what answers here is no Toxiproxy: {error!r}") from error
+        finally:
+            _CALL.reset(reset)
 
 
 def _quoted(name: str) -> str:
-    return urllib.parse.quote(name, safe="")
+    return quote(name, safe="")
 
 
-def heal(undo: Undo, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Perform an undo and verify it by reading back; what is gone already is healed.
+def _named(name: str) -> Any:
+    """The package's proxy object, for the requests that it makes; its other fields are not read."""
+    return toxiproxy.Proxy(name=_quoted(name), upstream="", listen="", enabled=True)
+
+
+def _toxic_path(proxy: str, toxic: str) -> str:
+    return f"/proxies/{_quoted(proxy)}/toxics/{_quoted(toxic)}"
+
+
+def _toxic_info(value: Any) -> ToxicInfo:
+    attributes = {str(key): int(number) for key, number in value["attributes"].items()}
+    return ToxicInfo(value["name"], value["type"], value["stream"], float(value["toxicity"]), attributes)
+
+
+def _proxy_info(value: Any) -> ProxyInfo:
+    toxics = tuple(_toxic_info(toxic) for toxic in value["toxics"])
+    return ProxyInfo(value["name"], value["listen"], value["upstream"], bool(value["enabled"]), toxics)
+
+
+def _check(type: str, toxicity: float, attributes: Mapping[str, int]) -> None:
+    """Refuse what crashes a stock Toxiproxy, or would be dropped by it without a word."""
+    if type not in ATTRIBUTES:
+        raise InvalidToxic(f"toxic type: expected one of {', '.join(sorted(ATTRIBUTES))}, got {type}")
+    known = {attribute.name for attribute in ATTRIBUTES[type]}
+    unknown = sorted(set(attributes) - known)
+    if unknown:
+        expected = ", ".join(sorted(known)) or "none"
+        raise InvalidToxic(f"toxic {type}: attributes.{unknown[0]}: expected one of {expected}")
+    if not 0 <= toxicity <= 1:
+        raise InvalidToxic(f"toxic {type}: toxicity: expected 0 to 1, got {toxicity:g}")
+    complaint = problem(type, attributes)
+    if complaint:
+        raise InvalidToxic(f"toxic {type}: {complaint}")
+
+
+def heal(undo: Undo, *, timeout_s: float = TIMEOUT_S, token: str | None = None) -> None:
+    """Take away what `undo` names, and read back that it is gone. Doing it again changes nothing.
 
     Raises:
-        ProxyUnreachable: the API does not answer.
-        ProxyRefused: it refuses, or what was to be gone is still there.
+        ProxyUnreachable: the server did not answer, refuses (a token is needed), or what should be gone is
+            still there.
     """
-    server = ToxiproxyServer(undo.api, timeout_s=timeout_s)
+    server = ToxiproxyServer(undo.api, timeout_s=timeout_s, token=token)
+    try:
+        _perform(server, undo)
+        left = _left(server, undo)
+    except ProxyRefused as error:
+        raise ProxyFailed(str(error)) from error
+    if left:
+        raise ProxyFailed(f"{undo.api}: {left}")
+
+
+def _perform(server: ToxiproxyServer, undo: Undo) -> None:
     try:
         match undo:
             case RemoveToxic():
-                _gone(lambda: server.remove_toxic(undo.proxy, undo.toxic))
-                left = _standing(server, undo.proxy)
-                if left is not None and undo.toxic in left.toxics:
-                    raise ProxyRefused(f"remove toxic {undo.toxic}", 200, "it is still there")
+                server.remove_toxic(undo.proxy, undo.toxic)
             case EnableProxy():
-                _gone(lambda: server.set_enabled(undo.proxy, True))
-                left = _standing(server, undo.proxy)
-                if left is not None and not left.enabled:
-                    raise ProxyRefused(f"enable proxy {undo.proxy}", 200, "it is still disabled")
+                server.set_enabled(undo.proxy, True)
             case DeleteProxy():
-                _gone(lambda: server.delete_proxy(undo.proxy))
-                if _standing(server, undo.proxy) is not None:
-                    raise ProxyRefused(f"delete proxy {undo.proxy}", 200, "it is still there")
-    finally:
-        server.close()
-
-
-def _gone(act: Callable[[], None]) -> None:
-    """Do it; what is not there any more needs no undoing."""
-    try:
-        act()
-    except ProxyRefused as refused:
-        if refused.status != requests.codes.not_found:
+                server.delete_proxy(undo.proxy)
+    except ProxyRefused as error:
+        if error.status != _NOT_FOUND:  # what is not there needs no healing
             raise
 
 
-def _standing(server: ToxiproxyServer, proxy: str) -> ProxyInfo | None:
-    try:
-        return server.proxy(proxy)
-    except ProxyRefused as refused:
-        if refused.status != requests.codes.not_found:
-            raise
-        return None
+def _left(server: ToxiproxyServer, undo: Undo) -> str | None:
+    """What is still in place of what `undo` takes away."""
+    match undo:
+        case RemoveToxic():
+            there = server.toxic(undo.proxy, undo.toxic) is not None
+            return f"toxic {undo.toxic} is still on proxy {undo.proxy}" if there else None
+        case EnableProxy():
+            proxy = server.proxy(undo.proxy)
+            return f"proxy {undo.proxy} is still disabled" if proxy and not proxy.enabled else None
+        case DeleteProxy():
+            there = server.proxy(undo.proxy) is not None
+            return f"proxy {undo.proxy} is still there" if there else None

@@ -7,7 +7,7 @@ import socket
 
 
 class AddressError(OSError):
-    """An address that cannot be listened on: badly written, unknown, or taken. The API answers 500, as Toxiproxy."""
+    """An address that is badly written, unknown, or taken. The API answers 500, as Toxiproxy does."""
 
 
 def split(address: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Toxiproxy's HTTP API: routes, status codes, error bodies and headers as version 2.12 has them, and the extensions.
+"""Toxiproxy's HTTP API: routes, status codes, error bodies and headers as 2.12 has them, and extensions.
 
 Errors are `{"error": …, "status": …}` and a newline, as text/plain, as Toxiproxy sends them.
 """

@@ -1,4 +1,4 @@
-"""The proxy's randomness: every draw is a function of the seed and of what it is drawn for, never of the order.
+"""The proxy's randomness: each draw is a function of the seed and of what it is drawn for, not of the order.
 
 So the same seed strikes the same connections of a proxy in every run, whatever else goes on beside them.
 """

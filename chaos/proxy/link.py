@@ -28,7 +28,7 @@ _LINGER_0: Final = struct.pack("ii", 1, 0)
 
 
 class Side(asyncio.Protocol):
-    """One socket of a connection: what it reads goes into `pipe`; `write` is the short way while that has no stages."""
+    """One socket of a connection. What it reads goes to `write`: straight to the other socket, or into `pipe`."""
 
     __slots__ = ("link", "lost", "paused", "pipe", "reading", "transport", "write")
 
@@ -99,7 +99,7 @@ class Side(asyncio.Protocol):
 
 
 class Pipe:
-    """One direction of a connection, and both ends of its chain: stages see it as the next and the previous."""
+    """One direction of a connection, and both ends of its chain: what stages see as next and previous."""
 
     __slots__ = (
         "chained",
@@ -145,7 +145,7 @@ class Pipe:
 
     @property
     def passed_on(self) -> int:
-        """Bytes given to the destination: those that took the short way, and those that came out of the chain."""
+        """Bytes given to the destination: by the short way, and out of the chain."""
         return self.received - self.chained + self.sent
 
     def receive(self, data: bytes) -> None:
@@ -183,7 +183,7 @@ class Pipe:
         last: Previous = self.stages[-1] if self.stages else self
         last.ready()
 
-    # --- as the last stage's next, and the first one's previous ----------------------------------------------
+    # --- as the last stage's next, and the first one's previous ---------------------------------------------
 
     def feed(self, data: bytes, at: float) -> None:
         """Data for the destination."""
@@ -298,7 +298,7 @@ class Pipe:
             self.source.write = self.dest.transport.write
 
     def _finish(self) -> None:
-        """Nothing more goes to the destination; what still comes is read and dropped, so that closing is a FIN."""
+        """Nothing more goes to the destination. What still comes is read and dropped, so that a close is a FIN."""
         self.done = True
         self.source.write = self.drop
         for stage in self.stages:

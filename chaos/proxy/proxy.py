@@ -1,7 +1,7 @@
 """A proxy: a listener, an upstream, the toxics of both streams, and the connections that go through it.
 
-A disabled proxy holds on to its port with a socket that is bound and does not listen: connections are refused,
-and nobody else is given the port meanwhile.
+A disabled proxy holds on to its port with a socket that is bound and does not listen: connections are
+refused, and nobody else is given the port meanwhile.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Proxy:
     # --- listening ------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen, on the reserved port if there is one. Raises AddressError; the proxy is then still disabled."""
+        """Listen, on the reserved port if there is one. Raises AddressError, and stays disabled then."""
         if self.enabled:
             return
         sock, self._reserve = self._reserve, None

@@ -146,6 +146,11 @@ class Exchange:
 
     # --- httptools' callbacks
 
+    def on_message_begin(self) -> None:
+        """A response begins; a second one was not asked for."""
+        if self.complete:
+            self._surplus = True
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; names are lower-cased, a repeated one's last value holds."""
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")

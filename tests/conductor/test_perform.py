@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from chaos.conductor.perform import Performance, Stopped
 from chaos.journal import ConditionMet, outstanding, read_events
 from chaos.testing import FakeFaults
-
 from tests.conductor.conftest import Rehearse, small_plan
 
 

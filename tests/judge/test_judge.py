@@ -8,7 +8,6 @@ import pytest
 
 from chaos.evidence import Evidence
 from chaos.faults.undo import RemoveToxic
-from chaos.judge import judge, judge_baseline
 from chaos.journal import (
     BaselineJudged,
     ConditionMet,
@@ -25,6 +24,7 @@ from chaos.journal import (
     RunStarted,
     SetupFailed,
 )
+from chaos.judge import judge, judge_baseline
 from chaos.plan import Plan
 from loadtests import metrics
 from loadtests.columns import SCHEMA
@@ -56,7 +56,9 @@ def plan(*phases: str) -> Plan:
     fault = base.faults[0].model_copy(
         update={"effects": (QuantileEffect(metric=metrics.STEP_DURATION, quantile="p50", rises="100ms"),)}
     )
-    requirement = Requirement(objective=GOOD, phases=phases or ("baseline",), min_samples=10, runbook="env-slow")
+    requirement = Requirement(
+        objective=GOOD, phases=phases or ("baseline",), min_samples=10, runbook="env-slow"
+    )
     return base.model_copy(update={"faults": (fault,), "requirements": (requirement,)})
 
 

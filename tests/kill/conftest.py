@@ -142,9 +142,7 @@ def write_project(root: Path, count: int, address: str, api: str) -> Path:
     """A project with `count` experiments, each on a target of its own, all behind the proxy server `api`."""
     for folder in ("chaos/experiments", "chaos/targets", "loadtests/profiles", "slo/objectives"):
         (root / folder).mkdir(parents=True)
-    (root / "brownout.yaml").write_text(
-        f"apiVersion: brownout/v1\nkind: Project\nlease: {LEASE_S:g}s\n"
-    )
+    (root / "brownout.yaml").write_text(f"apiVersion: brownout/v1\nkind: Project\nlease: {LEASE_S:g}s\n")
     (root / "loadtests/profiles/web.yaml").write_text(PROFILE)
     (root / "slo/objectives/web-good.yaml").write_text(OBJECTIVE)
     for n in range(count):

@@ -137,7 +137,7 @@ objectives
   back: good again within 5s of the heal (3 windows of 1s) [recovery; runbook s]
 
 stops early when
-  60s have passed
+  1m have passed
   the objective good is breached
   m {a=b|c, d absent} goes above 5
   1000 requests were sent

@@ -39,9 +39,10 @@ def commands() -> str:
 
 def rewritten(text: str) -> str:
     """`text` with its generated blocks made anew."""
-    for name, make in (("faults", faults), ("commands", commands)):
-        block = f"<!-- {name} -->\n{make()}\n<!-- /{name} -->"
-        text = re.sub(rf"<!-- {name} -->\n.*?<!-- /{name} -->", lambda _: block, text, flags=re.S)
+    for name, made in (("faults", faults()), ("commands", commands())):
+        before, _, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        text = f"{before}<!-- {name} -->\n{made}\n{end}{after}"
 
     def file_block(found: re.Match[str]) -> str:
         content = (ROOT / found[1]).read_text().rstrip("\n")

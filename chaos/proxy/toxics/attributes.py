@@ -16,7 +16,7 @@ _BYTES_MAX: Final = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute: its name, its unit, and the smallest and largest value. The default is 0, as in Toxiproxy."""
+    """An attribute: its name and unit, its smallest and largest value. The default is 0, as in Toxiproxy."""
 
     name: str
     unit: str
@@ -51,12 +51,10 @@ def problem(toxic_type: str, attributes: Mapping[str, int]) -> str | None:
         value = attributes.get(attribute.name, 0)
         if not attribute.least <= value <= attribute.most:
             return (
-                f"attributes.{attribute.name}: expected {attribute.least} to {attribute.most} {attribute.unit}, "
-                f"got {value}"
+                f"attributes.{attribute.name}: expected {attribute.least} to {attribute.most} "
+                f"{attribute.unit}, got {value}"
             )
-    if toxic_type == "slicer" and attributes.get("size_variation", 0) >= attributes.get("average_size", 0):
-        return (
-            f"attributes.size_variation: expected less than average_size ({attributes.get('average_size', 0)}), "
-            f"got {attributes.get('size_variation', 0)}"
-        )
+    variation, average = attributes.get("size_variation", 0), attributes.get("average_size", 0)
+    if toxic_type == "slicer" and variation >= average:
+        return f"attributes.size_variation: expected less than average_size ({average}), got {variation}"
     return None

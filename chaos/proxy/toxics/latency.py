@@ -15,7 +15,7 @@ _HELD_MAX: Final = 32 * 1024 * 1024  # Toxiproxy's 1,024 chunks of at most 32 Ki
 
 
 class Latency(HoldingStage):
-    """The toxic `latency`: delays count from the arrival, so latencies in a chain add up, and nothing else does.
+    """The toxic `latency`: delays count from the arrival, so latencies in a chain add up.
 
     The end of a stream follows the data before it; on an idle link it is not delayed.
     """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class LimitData(Stage):
-    """The toxic `limit_data`: counts per connection, across updates; a limit of 0 closes on the first data."""
+    """The toxic `limit_data`: counts per connection, across updates; at 0 the first data closes it."""
 
     __slots__ = ("passed",)
 

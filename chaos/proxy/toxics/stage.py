@@ -51,7 +51,7 @@ class Ends(Protocol):
     loop: asyncio.AbstractEventLoop
 
     def close(self, stage: Stage) -> None:
-        """Close the connection in order (FIN), after what this stage has let through; it gets no more data."""
+        """Close the connection in order (FIN), after what this stage has let through."""
 
     def reset(self) -> None:
         """Reset the connection at both ends (RST)."""
@@ -61,7 +61,7 @@ class Ends(Protocol):
 
 
 class Stage:
-    """Lets everything through; the toxics change what they need to. `next` and `prev` are set by the chain."""
+    """Lets everything through; toxics change what they need to. `next` and `prev` are set by the chain."""
 
     __slots__ = ("next", "pipe", "prev", "toxic")
 

@@ -26,7 +26,7 @@ class Counts:
 
 @dataclass(slots=True, eq=False)
 class Toxic:
-    """`stream_as_given` is echoed by the API; `stream` is what it means. Units of attributes: see `attributes`."""
+    """`stream_as_given` is echoed by the API; `stream` is what it means. For units see `attributes`."""
 
     name: str
     type: str

@@ -1,0 +1,31 @@
+"""Reading a JSON body with bounds: whatever is sent, the answer is a value or a reason to refuse it."""
+
+from __future__ import annotations
+
+import json
+
+from starlette.requests import Request
+
+MAX_BYTES = 16 * 2**20
+
+
+class BodyRefused(ValueError):
+    """A body that is too large, or no JSON. `status` is the HTTP status that says so."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def read_json(request: Request) -> object:
+    """The body as JSON. Raises BodyRefused; ClientDisconnect when the client leaves halfway."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BYTES:
+            raise BodyRefused(f"Request exceeds the maximum size of {MAX_BYTES} bytes.", 413)
+    try:
+        value: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BodyRefused(f"We could not parse the JSON body of your request: {error}", 400) from error
+    return value

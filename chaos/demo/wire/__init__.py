@@ -1,0 +1,1 @@
+"""The wire formats that the demo model speaks."""

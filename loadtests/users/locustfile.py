@@ -1,0 +1,54 @@
+"""What Locust runs: one User, which is the open-model dispatcher of a worker.
+
+Locust gives the process, its signals and its end; its own statistics stay empty, since an event for each
+request would cost more than the request. Nothing of the caller's (a `locust.conf`, `pyproject.toml`) is read:
+what this process does is in its plan.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import gevent
+import locust.argument_parser
+from locust import User, events, task
+from locust.exception import StopUser
+
+from loadtests.profile import LoadPlan
+from loadtests.runner import PLAN_VARIABLE
+from loadtests.users.worker import FINISH_WITHIN_S, Worker
+
+locust.argument_parser.DEFAULT_CONFIG_FILES.clear()
+
+EX_SOFTWARE = 70
+EX_IOERR = 74
+
+_worker = Worker(LoadPlan.model_validate_json(Path(os.environ[PLAN_VARIABLE]).read_bytes()))
+
+
+class OpenModelUsers(User):  # type: ignore[misc]  # locust's types are not followed
+    """All simulated users of this process."""
+
+    fixed_count = 1
+
+    @task  # type: ignore[misc]
+    def serve(self) -> None:
+        """Perform the plan, then end the process."""
+        try:
+            _worker.run(sys.stdin.fileno())
+        finally:
+            if _worker.defects:
+                self.environment.process_exit_code = EX_SOFTWARE
+            gevent.spawn(self.environment.runner.quit)
+        raise StopUser  # a task that returns is begun again
+
+
+@events.quitting.add_listener  # type: ignore[misc]
+def _on_quitting(**_: Any) -> None:
+    """A signal ends the process: what is open is written down as unfinished first."""
+    _worker.hurry()
+    if _worker.started:
+        _worker.finished.wait(FINISH_WITHIN_S)

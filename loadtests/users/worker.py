@@ -1,0 +1,191 @@
+"""A worker: one Locust process at its plan, from its first report to its last.
+
+Invariant: every operation that was begun is in the history and in the metrics before the last report says that
+both are complete. Whoever started the worker ends it by a line on its stdin or by closing it; either way it
+ends by itself, soon.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import random
+import socket
+import time
+from pathlib import Path
+from typing import Final, assert_never
+
+import gevent
+from gevent.event import Event
+
+from loadtests.history import FLUSH_S, Header, HistoryWriter
+from loadtests.profile import ChatProfile, EpisodeProfile, HttpProfile, LoadPlan, Workload
+from loadtests.users.arrival import Identity
+from loadtests.users.chat import ChatUser
+from loadtests.users.clock import Clock, Phases
+from loadtests.users.control import listen
+from loadtests.users.dispatch import Dispatcher, User
+from loadtests.users.episode import EpisodeUser
+from loadtests.users.operation import Desk
+from loadtests.users.plain import HttpUser
+from loadtests.users.telemetry import Telemetry
+
+FINAL_TRIES: Final = 2
+FINISH_WITHIN_S: Final = 6.0
+"""How long ending takes at most once nothing is drained any more: the last report's time-outs, and some."""
+_POLL_S: Final = 0.02
+_LOG = logging.getLogger(__name__)
+
+
+class Worker:
+    """Performs a plan. `run` returns when all is written down and reported."""
+
+    def __init__(self, plan: LoadPlan) -> None:
+        """Open the history and prepare the users; nothing is connected to.
+
+        Raises:
+            BadUrl: a workload's URL.
+            OSError: the history's folder cannot be written to.
+        """
+        self.plan = plan
+        self.started = False
+        self.finished = Event()
+        self.complete = False
+        """Whether the last report arrived, with all of the history on disk."""
+        self._clock = Clock()
+        self._phases = Phases()
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        folder = Path(plan.history)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._history = HistoryWriter(folder, Header(plan.run, plan.arm, self._name))
+        self._telemetry = Telemetry(plan.otlp_endpoint, self._name, plan.boundaries, self._clock.now())
+        self._dispatchers = [self._dispatcher(workload) for workload in plan.workloads]
+        self._begin = Event()
+        self._start = 0.0
+        self._stop = Event()
+        self._stopped_at = 0.0
+        self._drain_until = 0.0
+        self._healthy = True
+        self._busy = (time.perf_counter(), time.process_time())
+
+    @property
+    def defects(self) -> int:
+        """Users that ended by a defect of ours."""
+        return sum(dispatcher.defects for dispatcher in self._dispatchers)
+
+    # --- what the conductor says
+
+    def phase(self, name: str, start: float) -> None:
+        """A phase holds from `start` (Unix seconds) on; the first one starts the arrivals."""
+        self._phases.begin(name, start)
+        if not self._begin.is_set():
+            self._start = start
+            self._begin.set()
+
+    def stop(self, *, drain: bool) -> None:
+        """End arrivals now; with `drain` open operations may finish, without they end now too.
+
+        Once draining, the end of stdin changes nothing: whoever said stop may close it.
+        """
+        now = self._clock.now()
+        if not self._stop.is_set():
+            self._stopped_at = now
+            self._drain_until = now + (self.plan.drain_s if drain else 0.0)
+            self._stop.set()
+            self._begin.set()
+
+    def hurry(self) -> None:
+        """End now, even while draining; `finished` is set when that is done."""
+        self.stop(drain=False)
+        self._drain_until = 0.0
+
+    # --- the work
+
+    def run(self, control: int) -> None:
+        """Report ready, obey `control` (a file descriptor), serve, finish."""
+        self.started = True
+        gc.collect()
+        gc.freeze()  # what is there now stays: collections then look only at what users leave
+        flusher = gevent.spawn(self._keep_flushing)
+        self._export()
+        exporter = gevent.spawn(self._keep_exporting)
+        listener = gevent.spawn(listen, control, self)
+        try:
+            self._serve()
+        finally:
+            gevent.killall([flusher, listener], block=True)
+            self._finish(exporter)
+            self.finished.set()
+
+    def _serve(self) -> None:
+        self._begin.wait()
+        dispatching = [
+            gevent.spawn(dispatcher.run, self._start, self._stop, lambda: self._stopped_at)
+            for dispatcher in self._dispatchers
+            if not self._stop.is_set()
+        ]
+        self._stop.wait()
+        gevent.joinall(dispatching)
+        while self._clock.now() < self._drain_until and any(d.open for d in self._dispatchers):
+            gevent.sleep(_POLL_S)
+        for dispatcher in self._dispatchers:
+            dispatcher.end()
+
+    def _finish(self, exporter: gevent.Greenlet) -> None:
+        """Close the history, then send the last report, which vouches for it."""
+        gevent.kill(exporter, block=False)
+        try:
+            self._history.close()
+        except OSError as error:
+            _LOG.error("history: %s", error)
+            self._healthy = False
+        if self._healthy:
+            self._telemetry.final.set(1)
+        self.complete = any(self._export() for _ in range(FINAL_TRIES)) and self._healthy
+        self._telemetry.shutdown()
+
+    def _keep_flushing(self) -> None:
+        while True:
+            gevent.sleep(FLUSH_S)
+            try:
+                self._history.flush()
+            except OSError as error:  # without its history nothing that it does counts
+                _LOG.error("history: %s", error)
+                self._healthy = False
+                self.stop(drain=False)
+                return
+
+    def _keep_exporting(self) -> None:
+        due = time.perf_counter()
+        while True:
+            due = max(due + self.plan.export_interval_s, time.perf_counter())
+            gevent.sleep(due - time.perf_counter())
+            self._export()
+
+    def _export(self) -> bool:
+        for dispatcher in self._dispatchers:
+            self._telemetry.users.set(dispatcher.open, (dispatcher.desk.workload,))
+        wall, cpu = time.perf_counter(), time.process_time()
+        elapsed = wall - self._busy[0]
+        self._telemetry.utilization.set((cpu - self._busy[1]) / elapsed if elapsed > 0 else 0.0)
+        self._busy = (wall, cpu)
+        return self._telemetry.export(self._clock.now())
+
+    def _dispatcher(self, workload: Workload) -> Dispatcher:
+        plan = self.plan
+        desk = Desk(workload.name, self._clock, self._phases, self._telemetry, self._history)
+        identity = Identity(plan.seed, f"{plan.run}/{plan.arm}", self._name, workload.name)
+        schedule = random.Random(f"{plan.seed}/{workload.name}/schedule")
+        return Dispatcher(desk, _user(desk, workload), workload.profile, identity, schedule)
+
+
+def _user(desk: Desk, workload: Workload) -> User:
+    match workload.profile:
+        case EpisodeProfile() as profile:
+            return EpisodeUser(desk, workload.url, profile)
+        case ChatProfile() as profile:
+            return ChatUser(desk, workload.url, profile)
+        case HttpProfile() as profile:
+            return HttpUser(desk, workload.url, profile)
+    assert_never(workload.profile)
