@@ -1,7 +1,7 @@
 """The demo task, drawn from its seed: documents, a ledger, a question and the right answer.
 
-Invariant: the same seed gives the same task in every process and on every supported Python, and each rule of a
-document matches at least one entry, so every question has an answer. Standard library only.
+Invariant: the same seed gives the same task in every process and on every supported Python, and each rule of
+a document matches at least one entry, so every question has an answer. Standard library only.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Places:
         """Start the embedded proxy, or reach the one that the target names. Raises NotReady, OSError."""
         if self._ours:
             argv = [sys.executable, "-m", "chaos.proxy", "--port", "0", "--seed", str(self._plan.seed)]
-            self._stage.spawn(PROXY, argv, {}, self._logs)
+            self._stage.spawn(PROXY, argv, None, self._logs)
             line = ready_line(PROXY, self._logs, lambda: self._stage.lives(PROXY), within_s=START_WITHIN_S)
             url = line["api"]
         else:

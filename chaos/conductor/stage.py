@@ -58,7 +58,7 @@ class Stage:
         """Start a demo service in the background, unless it runs already."""
         if demo not in self._expected:
             argv = [sys.executable, "-m", "chaos.demo", demo, "--port", "0", "--exit-with-stdin"]
-            self.spawn(demo, argv, {}, self._logs)
+            self.spawn(demo, argv, None, self._logs)
 
     def demo_address(self, demo: str, check: Callable[[], None]) -> str:
         """host:port of a demo service, once it is healthy; `check` is called on the way. Raises NotReady."""
@@ -74,7 +74,7 @@ class Stage:
             self._demos[demo] = address
         return self._demos[demo]
 
-    def spawn(self, name: str, argv: list[str], env: dict[str, str], logs: Path) -> None:
+    def spawn(self, name: str, argv: list[str], env: dict[str, str] | None, logs: Path) -> None:
         """Start a process that runs are to notice the end of. Raises KeeperLost."""
         self._gone.pop(name, None)
         self.keeper.spawn(name, argv, env=env, logs=logs)

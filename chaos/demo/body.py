@@ -1,4 +1,4 @@
-"""Reading a JSON body with bounds: whatever is sent, the answer is a value or a reason to refuse it."""
+"""Reading a JSON body with bounds: whatever is sent, the answer is an object or a reason to refuse it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ class BodyRefused(ValueError):
         self.status = status
 
 
-async def read_json(request: Request) -> object:
-    """The body as JSON. Raises BodyRefused; ClientDisconnect when the client leaves halfway."""
+async def read_object(request: Request) -> dict[str, object]:
+    """The body as a JSON object. Raises BodyRefused; ClientDisconnect when the client leaves halfway."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > MAX_BYTES:
             raise BodyRefused(f"Request exceeds the maximum size of {MAX_BYTES} bytes.", 413)
     try:
-        value: object = json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BodyRefused(f"We could not parse the JSON body of your request: {error}", 400) from error
+    if not isinstance(value, dict):
+        raise BodyRefused("We could not use the JSON body of your request: expected an object", 400)
     return value

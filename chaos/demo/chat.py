@@ -17,7 +17,7 @@ from opentelemetry.metrics import Histogram
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from chaos.demo.body import BodyRefused, read_json
+from chaos.demo.body import BodyRefused, read_object
 from chaos.demo.model import Question, Reply, reply
 from chaos.demo.telemetry import GEN_AI_BOUNDARIES_S, Telemetry
 from chaos.demo.wire.wire import BadRequest, Wire
@@ -39,7 +39,7 @@ class Chat:
         """A completion, whole or streamed; 400 and 413 for what the provider would refuse."""
         begun, ident = time.perf_counter(), uuid.uuid4().hex
         try:
-            question = self.wire.question(await read_json(request))
+            question = self.wire.question(await read_object(request))
         except BadRequest as error:
             self._record(begun, None, "400")
             return self.refuse(400, error, ident)

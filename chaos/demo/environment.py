@@ -111,8 +111,8 @@ class KnowledgeWork(Environment):  # type: ignore[misc]  # openenv-core ships no
     """One session's environment."""
 
     SUPPORTS_CONCURRENT_SESSIONS = True
-    # Sessions share no state but immutable workspaces, and a step takes microseconds: it runs in the event loop
-    # (the `_async` methods below). Without this openenv-core starts a thread for each session all the same.
+    # Sessions share no state but immutable workspaces, and a step takes microseconds: it runs in the event
+    # loop (the `_async` methods below). Without this openenv-core would still start a thread for each session.
     REQUIRES_SINGLE_THREAD_EXECUTOR = True
 
     def __init__(self, measures: Measures) -> None:
@@ -188,7 +188,7 @@ class KnowledgeWork(Environment):  # type: ignore[misc]  # openenv-core ships no
 
 
 def build(telemetry: Telemetry, *, max_sessions: int) -> ASGIApp:
-    """The app: openenv-core's, with `/healthz`, which is 200 only while environments can be made and reset."""
+    """The app: openenv-core's, with `/healthz`, which is 200 while environments can be made and reset."""
     factory: Callable[[], KnowledgeWork] = functools.partial(KnowledgeWork, Measures(telemetry))
     app = create_app(
         factory,

@@ -1,7 +1,7 @@
 """The demo services' log: JSON lines on stderr, by structlog; what libraries log goes the same way.
 
-The standard library's root logger is the one way out, so that uvicorn's and OpenTelemetry's lines have the form
-of our own. No line per request, unless asked for.
+The standard library's root logger is the one way out, so that uvicorn's and OpenTelemetry's lines have the
+form of our own. No line per request, unless asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LINE_PER_CONNECTION = ("uvicorn.error",)
 
 
 class _Stopping(logging.Filter):
-    """Drops what uvicorn says about requests that our own stop has cut off: no error, and a traceback each."""
+    """Drops what uvicorn says of requests that our own stop has cut off: no error, and a traceback each."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False for a request that was cancelled."""

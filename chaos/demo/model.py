@@ -30,7 +30,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model says, in chunks of one token each. `cut_short`: the question's `max_tokens` were too few."""
+    """What the model says, in chunks of one token each; `cut_short` where `max_tokens` were too few."""
 
     chunks: tuple[str, ...]
     cut_short: bool
@@ -43,7 +43,7 @@ class Reply:
 
 
 def reply(question: Question) -> Reply:
-    """The right answer to the item whose marker comes last in the question; without one, that it knows none."""
+    """The right answer to the item whose marker comes last in the question; `UNKNOWN` without one."""
     item = asked_in(question.text)
     chunks = tuple(_WORD.findall(completion(item) if item else UNKNOWN))
     kept = chunks[: question.max_tokens]

@@ -3,8 +3,8 @@
 `openenv.core.env_server` imports gradio and pandas for a page at /web that is off by default: 4 of 6 seconds.
 It does without where gradio is not installed (it catches ModuleNotFoundError), so for the time of that import
 gradio counts as not installed, by the import system's own means: `None` in `sys.modules`
-(https://docs.python.org/3/reference/import.html#the-module-cache). Nothing of the package is changed, and with
-ENABLE_WEB_INTERFACE=true `create_app` still finds gradio when it asks for it.
+(https://docs.python.org/3/reference/import.html#the-module-cache). Nothing of the package is changed, and
+with ENABLE_WEB_INTERFACE=true `create_app` still finds gradio when it asks for it.
 """
 
 from __future__ import annotations

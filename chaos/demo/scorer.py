@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from chaos.demo.body import BodyRefused, read_json
+from chaos.demo.body import BodyRefused, read_object
 from loadtests.items import UnknownItem, by_id, extract
 
 _BATCH_MAX = 10_000
@@ -32,7 +32,7 @@ class Batch(BaseModel):
 
 
 class Score(BaseModel):
-    """1 when the answer that was extracted is the expected one, else 0; `extracted` is null without an answer."""
+    """1 when the answer extracted is the expected one, else 0; `extracted` is null without an answer."""
 
     item: str
     score: int
@@ -50,7 +50,7 @@ def score(sample: Sample) -> Score:
 async def one(request: Request) -> Response:
     """`POST /score`: a sample; its score."""
     try:
-        return JSONResponse(score(Sample.model_validate(await read_json(request))).model_dump())
+        return JSONResponse(score(Sample.model_validate(await read_object(request))).model_dump())
     except (ValidationError, UnknownItem, BodyRefused) as error:
         return _refuse(error)
 
@@ -58,7 +58,7 @@ async def one(request: Request) -> Response:
 async def batch(request: Request) -> Response:
     """`POST /score/batch`: samples; their scores in the same order, and the share of right ones."""
     try:
-        samples = Batch.model_validate(await read_json(request)).samples
+        samples = Batch.model_validate(await read_object(request)).samples
         scores = [score(sample) for sample in samples]
     except (ValidationError, UnknownItem, BodyRefused) as error:
         return _refuse(error)

@@ -1,7 +1,7 @@
 """One demo service's process: its socket, the ready line, signals, and an orderly end.
 
-Invariant: it ends within two seconds of being told to, with exit code 0, whatever its clients and its telemetry
-receiver do; and one line of JSON goes to stdout, when it can be used, and nothing else ever does.
+Invariant: it ends within two seconds of being told to, with exit code 0, whatever its clients and its
+telemetry receiver do; and one line of JSON goes to stdout, when it can be used, and nothing else ever does.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ def _bind(settings: Settings) -> socket.socket:
     try:
         if not (settings.allow_remote or ipaddress.ip_address(str(address[0]).split("%")[0]).is_loopback):
             raise AddressRefused(
-                f"--host {settings.host}: this is not a loopback address, so anybody on the network could use "
-                "the service; expected 127.0.0.1, or --allow-remote beside it"
+                f"--host {settings.host}: this is not a loopback address, so anybody on the network could "
+                "use the service; expected 127.0.0.1, or --allow-remote beside it"
             )
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)

@@ -1,4 +1,7 @@
-"""Watching stdin, so that a service does not outlive whoever started it. Standard library only: it comes first."""
+"""Watching stdin, so that a service does not outlive whoever started it.
+
+Standard library only: it is imported before anything that takes time.
+"""
 
 from __future__ import annotations
 

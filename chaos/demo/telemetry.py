@@ -1,7 +1,7 @@
 """The metrics of a demo service, sent by OTLP over HTTP when `OTEL_EXPORTER_OTLP_ENDPOINT` names a receiver.
 
-Invariant: whatever becomes of the receiver (refused, silent, slow), the service serves on, says so once and not
-with every export, and ends within a second of being told to.
+Invariant: whatever becomes of the receiver (refused, silent, slow), the service serves on, says so once and
+not with every export, and ends within a second of being told to.
 """
 
 from __future__ import annotations

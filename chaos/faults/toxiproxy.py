@@ -6,8 +6,8 @@ The package (0.1.1, 2019) falls short in five ways, all mended here, and only he
   server that it is made for (by a context variable, so threads do not mix);
 - its requests have no time-outs: here each has one;
 - it obeys HTTP_PROXY, for a server on loopback too: here it does not;
-- a 500 surfaces as `KeyError: 'name'`, and any 409 and 400 as ProxyExists and InvalidToxic: here an answer that
-  refuses is ProxyRefused, with the server's words, and none is ProxyUnreachable;
+- a 500 surfaces as `KeyError: 'name'`, and any 409 and 400 as ProxyExists and InvalidToxic: here an answer
+  that refuses is ProxyRefused, with the server's words, and none is ProxyUnreachable;
 - it cannot update a toxic, and knows no lease: both are added.
 
 Attributes are checked before they are sent: some crash the whole of a stock Toxiproxy. Leases and counts are
@@ -89,7 +89,7 @@ class ProxyInfo:
 
 
 class _Consumer:
-    """The requests to one server: with a time-out, past the environment's proxies, with errors that say why."""
+    """The requests to one server: with a time-out, past the environment's proxies, with errors that tell."""
 
     def __init__(self, url: str, timeout_s: float, token: str | None) -> None:
         self.url = url
@@ -145,7 +145,7 @@ _CALL: ContextVar[_Call | None] = ContextVar("toxiproxy_call", default=None)
 
 
 class _Routed:
-    """Stands in for the package's `APIConsumer`: the call's own server, or the package's outside of a call."""
+    """Stands in for the package's `APIConsumer`: the call's own server; outside of a call, the package's."""
 
     @staticmethod
     def get(url: str, params: Any = None, **kwargs: Any) -> Any:
@@ -296,7 +296,7 @@ class ToxiproxyServer:
     # --- leases ---------------------------------------------------------------------------------------------
 
     def renew(self, holder: str, ttl_ms: int) -> bool:
-        """Renew all that `holder` has injected; False when it holds nothing (any more). Stock: True, unasked."""
+        """Renew all that `holder` has injected; False when it has no lease. Stock: True, unasked."""
         if not self.embedded:
             return True
         try:

@@ -70,7 +70,7 @@ class Keeper:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **request["env"]},
+                env=request["env"],
                 start_new_session=True,
             )
         self.children[request["name"]] = child

@@ -16,6 +16,7 @@ from typing import Any
 
 from chaos.faults.undo import Undo
 from chaos.journal import FaultHealed, ProxyRemoved
+from chaos.registry import MARKER
 
 
 class KeeperLost(OSError):
@@ -32,6 +33,8 @@ class Keeper:
     def __init__(
         self, lease_s: float, *, environment: Mapping[str, str], pass_fds: Sequence[int] = ()
     ) -> None:
+        self._marks = {MARKER: environment[MARKER]} if MARKER in environment else {}
+        self._environment = {**os.environ, **environment}
         self._ids = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[dict[str, Any] | None]] = {}
         self._lock = threading.Lock()
@@ -42,7 +45,7 @@ class Keeper:
             [sys.executable, "-m", "chaos.keeper", str(lease_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **environment},
+            env=self._environment,
             start_new_session=True,
             pass_fds=tuple(pass_fds),
         )
@@ -54,8 +57,12 @@ class Keeper:
         )
         self._renewer.start()
 
-    def spawn(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], logs: Path) -> int:
+    def spawn(
+        self, name: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None, logs: Path
+    ) -> int:
         """Start a process; its output goes to `NAME.out` and `NAME.err` in `logs`. Returns its pid.
+
+        `env` is its whole environment but for the keeper's mark; None is the keeper's own.
 
         Raises:
             KeeperLost: the keeper is gone, or could not start the process.
@@ -65,7 +72,7 @@ class Keeper:
             op="spawn",
             name=name,
             argv=list(argv),
-            env=dict(env),
+            env={**(self._environment if env is None else env), **self._marks},
             out=str(logs / f"{name}.out"),
             err=str(logs / f"{name}.err"),
         )

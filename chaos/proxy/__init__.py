@@ -11,7 +11,7 @@ Wanted differences from Toxiproxy 2.12 (what it does there), and why:
   again): changing a latency must not change who is struck.
 - Attributes out of range and toxicities outside 0..1 are refused with 400 (accepted; some crash the server):
   one bad request must not end all faults.
-- SO_LINGER 0 is set at the moment that a reset fires, on live connections too (on all connections opened since,
+- SO_LINGER 0 is set at the moment that a reset fires, on live connections too (on all that are opened since,
   on none that is live): ordinary closes stay FIN, resets are RST.
 - A half-close is passed on (becomes a full close, the reply is lost).
 - Removing `timeout` closes the connections that it struck (all, at toxicity 0 too): healing must not disturb

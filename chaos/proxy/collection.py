@@ -71,7 +71,10 @@ class Collection:
                 raise AddressError(f"listen tcp {address}: bind: address already in use")
 
     async def _bind(self, listen: str, but: Sequence[Proxy] = ()) -> socket.socket:
-        family, host, port = await resolve(listen)
+        try:
+            family, host, port = await resolve(listen)
+        except AddressError as error:
+            raise AddressError(f"listen tcp: {error}") from error
         self._check_port(host, port, but)
         return bind(family, host, port)
 

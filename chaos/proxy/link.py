@@ -28,7 +28,7 @@ _LINGER_0: Final = struct.pack("ii", 1, 0)
 
 
 class Side(asyncio.Protocol):
-    """One socket of a connection. What it reads goes to `write`: straight to the other socket, or into `pipe`."""
+    """One socket of a connection. What it reads goes to `write`: to the other socket, or into a chain."""
 
     __slots__ = ("link", "lost", "paused", "pipe", "reading", "transport", "write")
 
@@ -245,17 +245,16 @@ class Pipe:
 
         Stages whose toxic is gone (or no longer strikes) give on what they hold first.
         """
-        if self.done or self.closing:
-            return
         proxy, ordinal = self.link.proxy, self.link.ordinal
         wanted = [toxic for toxic in proxy.chain(self.stream) if proxy.strikes(toxic, ordinal)]
         for stage in list(self.stages):
-            if stage.toxic not in wanted:
+            if stage.toxic not in wanted and stage in self.stages:
                 stage.leave()
-                if self.done or self.closing:
-                    return
-                self.stages.remove(stage)
-                self._relink()
+                if stage in self.stages:  # leaving may have ended the connection, and the chain with it
+                    self.stages.remove(stage)
+                    self._relink()
+        if self.done or self.closing:
+            return  # nothing new strikes what is ending
         present = {stage.toxic: stage for stage in self.stages}
         added = [STAGES[toxic.type](toxic, self) for toxic in wanted if toxic not in present]
         present.update((stage.toxic, stage) for stage in added)
@@ -263,9 +262,8 @@ class Pipe:
         self._relink()
         for stage in added:
             stage.start()
-        if not self.done:
-            self.room()
-            self.regulate()
+        self.room()
+        self.regulate()
 
     def rebuild_if_open(self) -> None:
         """The proxy's toxics have changed."""
@@ -298,7 +296,7 @@ class Pipe:
             self.source.write = self.dest.transport.write
 
     def _finish(self) -> None:
-        """Nothing more goes to the destination. What still comes is read and dropped, so that a close is a FIN."""
+        """Nothing more goes to the destination. What still comes is read and dropped: so a close is a FIN."""
         self.done = True
         self.source.write = self.drop
         for stage in self.stages:

@@ -158,7 +158,7 @@ class Proxy:
         host, port = split(self.upstream)
         try:
             await self.loop.create_connection(protocol, host or "127.0.0.1", port)
-        except UnicodeError as error:
+        except ValueError as error:  # a name that cannot be one
             raise AddressError(f"lookup {host}: no such host") from error
         self._reachable = True
 

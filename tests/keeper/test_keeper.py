@@ -22,7 +22,7 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 def test_a_process_is_started_with_its_output_in_files(keeper: Keeper, tmp_path: Path) -> None:
     """A child's stdout goes to NAME.out, and its stdin is the keeper's to write to."""
-    keeper.spawn("echo", ECHO, env={"X": "1"}, logs=tmp_path)
+    keeper.spawn("echo", ECHO, logs=tmp_path)
     keeper.write("echo", "hello\n")
     wait_for(lambda: (tmp_path / "echo.out").read_text() == "hello\n")
     assert keeper.stop("echo") is not None
@@ -30,22 +30,22 @@ def test_a_process_is_started_with_its_output_in_files(keeper: Keeper, tmp_path:
 
 def test_an_end_that_nobody_asked_for_is_reported(keeper: Keeper, tmp_path: Path) -> None:
     """A process that ends by itself is told of, with its exit code."""
-    keeper.spawn("short", [sys.executable, "-c", "raise SystemExit(7)"], env={}, logs=tmp_path)
+    keeper.spawn("short", [sys.executable, "-c", "raise SystemExit(7)"], logs=tmp_path)
     assert keeper.exited.get(timeout=20) == ("short", 7)
 
 
 def test_what_cannot_be_started_is_an_error(keeper: Keeper, tmp_path: Path) -> None:
     """A program that does not exist is an error with its name, and the keeper lives on."""
     with pytest.raises(KeeperLost, match="no-such-program"):
-        keeper.spawn("x", ["no-such-program"], env={}, logs=tmp_path)
-    keeper.spawn("sleep", SLEEP, env={}, logs=tmp_path)
+        keeper.spawn("x", ["no-such-program"], logs=tmp_path)
+    keeper.spawn("sleep", SLEEP, logs=tmp_path)
     assert keeper.stop("sleep", grace_s=5) == -signal.SIGTERM
 
 
 def test_a_process_that_ignores_sigterm_is_killed(keeper: Keeper, tmp_path: Path) -> None:
     """Stopping means stopped: SIGTERM, then SIGKILL."""
     code = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)"
-    keeper.spawn("deaf", [sys.executable, "-c", code], env={}, logs=tmp_path)
+    keeper.spawn("deaf", [sys.executable, "-c", code], logs=tmp_path)
     wait_for(lambda: (tmp_path / "deaf.out").read_text())
     assert keeper.stop("deaf", grace_s=0.1) == -signal.SIGKILL
 
@@ -55,7 +55,7 @@ def test_closing_ends_every_process(tmp_path: Path) -> None:
     mark = f"close-{tmp_path.name}"
     keeper = Keeper(60.0, environment={MARKER: mark})
     code = "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\nprint('up', flush=True)\ntime.sleep(600)"
-    keeper.spawn("parent", [sys.executable, "-c", code], env={}, logs=tmp_path)
+    keeper.spawn("parent", [sys.executable, "-c", code], logs=tmp_path)
     wait_for(lambda: (tmp_path / "parent.out").read_text())
     wait_for(lambda: len(processes_of(mark)) == 3)
     keeper.close()
@@ -68,7 +68,7 @@ CONDUCTOR = """
     from chaos.keeper.handle import Keeper
     keeper = Keeper(float(sys.argv[2]), environment={"BROWNOUT_STAGE": sys.argv[1]})
     for n in range(2):
-        keeper.spawn(f"sleep{n}", [sys.executable, "-c", "import time; time.sleep(600)"], env={}, logs=Path(sys.argv[3]))
+        keeper.spawn(f"sleep{n}", [sys.executable, "-c", "import time; time.sleep(600)"], logs=Path(sys.argv[3]))
     print("up", flush=True)
     time.sleep(600)
 """
@@ -98,11 +98,11 @@ def test_a_lost_keeper_is_noticed(tmp_path: Path) -> None:
     """When the keeper itself is killed, its handle says so instead of waiting."""
     mark = f"lost-{tmp_path.name}"
     keeper = Keeper(60.0, environment={MARKER: mark})
-    keeper.spawn("sleep", SLEEP, env={}, logs=tmp_path)
+    keeper.spawn("sleep", SLEEP, logs=tmp_path)
     os.kill(keeper.pid, signal.SIGKILL)
     assert keeper.lost.wait(20)
     with pytest.raises(KeeperLost):
-        keeper.spawn("more", SLEEP, env={}, logs=tmp_path)
+        keeper.spawn("more", SLEEP, logs=tmp_path)
     keeper.close()
     (orphan,) = processes_of(mark)
     orphan.kill()

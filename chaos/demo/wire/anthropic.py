@@ -43,7 +43,7 @@ class Anthropic:
     provider: Final = "anthropic"
     request_id_header: Final = "request-id"
 
-    def question(self, payload: object) -> Question:
+    def question(self, payload: dict[str, object]) -> Question:
         """Read a request. Raises BadRequest."""
         try:
             request = _Request.model_validate(payload)

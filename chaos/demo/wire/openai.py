@@ -36,7 +36,7 @@ class OpenAI:
     provider: Final = "openai"
     request_id_header: Final = "x-request-id"
 
-    def question(self, payload: object) -> Question:
+    def question(self, payload: dict[str, object]) -> Question:
         """Read a request. Raises BadRequest."""
         try:
             request = _Request.model_validate(payload)
@@ -53,7 +53,12 @@ class OpenAI:
 
     def whole(self, question: Question, reply: Reply, ident: str) -> dict[str, object]:
         """A `chat.completion`."""
-        message = {"role": "assistant", "content": reply.text, "refusal": None, "annotations": []}
+        message: dict[str, object] = {
+            "role": "assistant",
+            "content": reply.text,
+            "refusal": None,
+            "annotations": [],
+        }
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(reply)}
         return {**_head("chat.completion", question, ident), "choices": [choice], "usage": _usage(reply)}
 

@@ -13,7 +13,7 @@ _UNION_TAGS = ("str", "list[Part]")
 
 
 class BadRequest(ValueError):
-    """A request that the provider would refuse. `field` is the path of what is wrong, such as `messages.0.role`."""
+    """A request that the provider would refuse; `field` is the path of what is wrong (`messages.0.role`)."""
 
     def __init__(self, message: str, field: str | None = None, missing: bool = False) -> None:
         super().__init__(message)
@@ -79,10 +79,15 @@ def dumps(value: object) -> str:
 class Wire(Protocol):
     """A provider's chat format. Streams are server-sent events."""
 
-    provider: str
-    request_id_header: str
+    @property
+    def provider(self) -> str:
+        """Its name in telemetry."""
 
-    def question(self, payload: object) -> Question:
+    @property
+    def request_id_header(self) -> str:
+        """The reply's header that carries the request's id."""
+
+    def question(self, payload: dict[str, object]) -> Question:
         """Read a request. Raises BadRequest."""
 
     def whole(self, question: Question, reply: Reply, ident: str) -> dict[str, object]:

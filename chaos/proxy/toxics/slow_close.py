@@ -23,6 +23,8 @@ class SlowClose(Stage):
 
     def end(self) -> None:
         """Wait, then pass the end on."""
+        if self.ending:
+            return
         self.ending = True
         self.toxic.counts.fired += 1
         self.timer = self.pipe.loop.call_later(self.toxic.attributes["delay"] / 1000, self._pass_on)

@@ -213,3 +213,4 @@ class HoldingStage(Stage):
             self.timer = None
         self.queue.clear()
         self.held = 0
+        self.ending = False
