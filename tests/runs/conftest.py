@@ -10,10 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
+
+from chaos.journal import read_events
 
 LEASE_S = 2.0
 
@@ -36,9 +39,8 @@ apiVersion: brownout/v1
 kind: Target
 metadata: {{name: web-{n}}}
 spec:
-  services: {{web: {{url: "http://{address}"}}}}
-  toxiproxy: {api}
-"""
+  services: {{web: {{url: "http://{address}", health: /}}}}
+{toxiproxy}"""
 PROFILE = """\
 apiVersion: brownout/v1
 kind: LoadProfile
@@ -138,14 +140,55 @@ def shared_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     errors.close()
 
 
-def write_project(root: Path, count: int, address: str, api: str) -> Path:
-    """A project with `count` experiments, each on a target of its own, all behind the proxy server `api`."""
+def write_project(root: Path, count: int, address: str, api: str | None = None) -> Path:
+    """A project with `count` experiments, each on a target of its own; behind the proxy server `api`, if given."""
     for folder in ("chaos/experiments", "chaos/targets", "loadtests/profiles", "slo/objectives"):
         (root / folder).mkdir(parents=True)
     (root / "brownout.yaml").write_text(f"apiVersion: brownout/v1\nkind: Project\nlease: {LEASE_S:g}s\n")
     (root / "loadtests/profiles/web.yaml").write_text(PROFILE)
     (root / "slo/objectives/web-good.yaml").write_text(OBJECTIVE)
+    toxiproxy = f"  toxiproxy: {api}\n" if api else ""
     for n in range(count):
         (root / f"chaos/experiments/slow-{n}.yaml").write_text(EXPERIMENT.format(n=n))
-        (root / f"chaos/targets/web-{n}.yaml").write_text(TARGET.format(n=n, address=address, api=api))
+        target = TARGET.format(n=n, address=address, toxiproxy=toxiproxy)
+        (root / f"chaos/targets/web-{n}.yaml").write_text(target)
     return root
+
+
+@dataclass
+class Started:
+    """A `brownout` process, with its output in a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def told(self) -> str:
+        """What it printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def wait(self, within_s: float = 60.0) -> int:
+        """Its exit code."""
+        return self.process.wait(within_s)
+
+
+def brownout(project: Path, *args: str, state: Path | None = None, name: str = "brownout") -> Started:
+    """Start a command in a project, with stdout and stderr in one file."""
+    log = project / f"{name}.log"
+    env = dict(os.environ) | ({"BROWNOUT_STATE_DIR": str(state)} if state else {})
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "chaos", *args], cwd=project, env=env, stdout=out, stderr=out
+        )
+    return Started(process, log)
+
+
+def run_folder(project: Path) -> Path:
+    """The only run folder of a project."""
+    (folder,) = (project / "runs").iterdir()
+    return folder
+
+
+def events_of(project: Path) -> list[str]:
+    """The names of the events in the only run's journal so far; none while there is no journal."""
+    paths = list((project / "runs").glob("*/events.jsonl")) if (project / "runs").is_dir() else []
+    return [event.event for path in paths for event in read_events(path)]

@@ -6,14 +6,12 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 
 from chaos.journal import outstanding, read_events
-from tests.kill.conftest import LEASE_S, living, wait_for, write_project
+from tests.runs.conftest import LEASE_S, brownout, living, wait_for, write_project
 
 RUNS = int(os.environ.get("BROWNOUT_KILLS", "30"))
 AT_ONCE = 3
@@ -27,17 +25,6 @@ def proxies(api: str) -> dict[str, dict[str, object]]:
         return found
 
 
-def start(project: Path, n: int, state: Path) -> subprocess.Popen[bytes]:
-    with (project / f"run-{n}.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "chaos", "run", f"slow-{n}", "--out", str(project / f"runs-{n}")],
-            cwd=project,
-            env={**os.environ, "BROWNOUT_STATE_DIR": str(state)},
-            stdout=log,
-            stderr=log,
-        )
-
-
 def test_killed_runs_leave_nothing(tmp_path: Path, web: str, shared_proxy: str) -> None:
     """SIGKILL at random moments, several runs at once: once the lease has run out, everything is healed."""
     draw = random.Random(SEED)
@@ -48,7 +35,12 @@ def test_killed_runs_leave_nothing(tmp_path: Path, web: str, shared_proxy: str) 
     for batch in range(0, RUNS, AT_ONCE):
         moments = [draw.uniform(0.0, LONGEST_S) for _ in range(AT_ONCE)]
         started = time.monotonic()
-        runs = [start(project, n, state) for n in range(AT_ONCE)]
+        runs = [
+            brownout(
+                project, "run", f"slow-{n}", "--out", str(project / f"runs-{n}"), state=state, name=f"run-{n}"
+            ).process
+            for n in range(AT_ONCE)
+        ]
         for moment, run in sorted(zip(moments, runs, strict=True), key=lambda pair: pair[0]):
             time.sleep(max(0.0, started + moment - time.monotonic()))
             run.send_signal(signal.SIGKILL)
@@ -59,14 +51,8 @@ def test_killed_runs_leave_nothing(tmp_path: Path, web: str, shared_proxy: str) 
             events = list(read_events(folder / "events.jsonl"))
             cut += bool(events) and events[-1].event != "run-ended"
             assert outstanding(events) == [], folder
-    healed = subprocess.run(
-        [sys.executable, "-m", "chaos", "heal"],
-        env={**os.environ, "BROWNOUT_STATE_DIR": str(state)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert healed.returncode == 0, healed.stderr
-    assert "clean" in healed.stdout
+    healed = brownout(project, "heal", state=state)
+    assert healed.wait() == 0, healed.told()
+    assert "clean" in healed.told()
     assert not list((state / "stages").glob("*.json"))
     assert cut, "no kill fell into a run: the test did not test anything"
