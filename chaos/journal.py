@@ -166,8 +166,14 @@ class PartDied(_Event):
     reason: str
 
 
+class ArrivalsEnded(_Event):
+    """No more arrivals after this; open operations are given their time to finish."""
+
+    event: Literal["arrivals-ended"] = "arrivals-ended"
+
+
 class LoadStopped(_Event):
-    """No more arrivals after this; open operations were given their time to finish."""
+    """The generator has ended."""
 
     event: Literal["load-stopped"] = "load-stopped"
     complete: bool = Field(description="The generator reported its last numbers before it ended.")
@@ -198,6 +204,7 @@ Event = Annotated[
     | ConditionMet
     | SetupFailed
     | PartDied
+    | ArrivalsEnded
     | LoadStopped
     | RunEnded,
     Field(discriminator="event"),

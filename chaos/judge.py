@@ -15,13 +15,13 @@ from probes.episodes import judge_invariant
 from chaos.evidence import Evidence
 from chaos.exits import Exit, exit_for
 from chaos.journal import (
+    ArrivalsEnded,
     ConditionMet,
     Event,
     FaultFailed,
     FaultHealed,
     FaultInjected,
     HealFailed,
-    LoadStopped,
     PartDied,
     PhaseStarted,
     ProxyServerReady,
@@ -131,13 +131,16 @@ def _meets(objective: Objective, finding: Finding) -> bool:
             return finding.outcome.passes
 
 
+_ENDS_A_PHASE = (PhaseStarted, ArrivalsEnded, ConditionMet, PartDied)
+
+
 def phase_spans(events: Iterable[Event]) -> dict[Phase, PhaseSpan]:
     """When each phase really was; the last one ends where arrivals stopped, or with the journal."""
     spans: dict[Phase, PhaseSpan] = {}
     current: PhaseStarted | None = None
     last = 0.0
     for event in events:
-        if isinstance(event, PhaseStarted | LoadStopped | ConditionMet | PartDied) and current is not None:
+        if isinstance(event, _ENDS_A_PHASE) and current is not None:
             spans[current.phase] = PhaseSpan(phase=current.phase, start=current.t, end=event.t)
             current = None
         if isinstance(event, PhaseStarted):

@@ -57,15 +57,14 @@ class LocustLoad:
             return False
         self._alive = False
         self._stage.expect_end(NAME)
-        complete = True
         try:
             self._stage.keeper.write(NAME, runner.stop_line())
             wait_until(
                 "the load generator's last report",
-                lambda: self._heard(runner.FINAL_METRIC),
+                lambda: self._heard(runner.FINAL_METRIC) or not self._stage.lives(NAME),
                 within_s=self._plan.drain_s + FLUSH_S,
             )
         except (KeeperLost, NotReady):
-            complete = self._heard(runner.FINAL_METRIC)
+            pass  # whether its last report has come is asked once more below
         self._stage.stop(NAME)
-        return complete
+        return self._heard(runner.FINAL_METRIC)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from chaos.conductor.ports import Clock, Faults, Load
 from chaos.faults.undo import Undo
 from chaos.journal import (
+    ArrivalsEnded,
     BaselineJudged,
     Event,
     FaultFailed,
@@ -88,6 +89,7 @@ class Performance:
                 self.journal.record(stopped.event)
         finally:
             self.heal_all()
+            self.journal.record(ArrivalsEnded())
             self.journal.record(LoadStopped(complete=self.load.stop()))
         return ending
 

@@ -112,7 +112,7 @@ class KnowledgeWork(Environment):  # type: ignore[misc]  # openenv-core ships no
 
     SUPPORTS_CONCURRENT_SESSIONS = True
     # Sessions share no state but immutable workspaces, and a step takes microseconds: it runs in the event
-    # loop (the `_async` methods below). Without this openenv-core would still start a thread for each session.
+    # loop (the `_async` methods below). Without this openenv-core would still start a thread per session.
     REQUIRES_SINGLE_THREAD_EXECUTOR = True
 
     def __init__(self, measures: Measures) -> None:

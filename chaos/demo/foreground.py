@@ -1,7 +1,7 @@
 """Several demo services in the foreground, as child processes that live exactly as long as this one.
 
 Each child watches its stdin, a pipe that only this process holds: it ends even when this process is killed.
-The children are in sessions of their own, so that Ctrl-C reaches this process alone, which stops them in order.
+The children are in sessions of their own, so that Ctrl-C reaches this process alone, which stops them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Wanted:
 
 
 def run(wanted: Sequence[Wanted], *, host: str, allow_remote: bool) -> int:
-    """Serve until SIGINT or SIGTERM: 0. Where a service ends by itself the others are stopped: 3, or its 2."""
+    """Serve until SIGINT or SIGTERM: 0. Where a service ends by itself the others are stopped: 3 (or 2)."""
     events: queue.SimpleQueue[_Started | None] = queue.SimpleQueue()
     with _signals(events):
         children: dict[str, subprocess.Popen[str]] = {}

@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from chaos.documents.problems import shown_path
 from chaos.report import numbers, reading
 from chaos.report.plain import one_line
 from chaos.report.prose import to_text
@@ -26,7 +27,8 @@ from slo.finding import Finding
 from slo.outcome import Outcome
 
 NARROW = 80
-ROWS = 3
+_TELLING = ("user", "step", "attempt", "operation", "nonce", "reply_nonce", "reward", "expected", "error_type")
+"""The columns that tell a row's story on one line of a terminal."""
 
 
 @dataclass(frozen=True)
@@ -178,15 +180,14 @@ def _reasons(verdict: Verdict) -> list[RenderableType]:
 
 
 def _rows(verdict: Verdict) -> list[RenderableType]:
-    """The first offending rows of each failed invariant."""
+    """One offending row of each failed invariant; the report has more of them, with all their columns."""
     parts: list[RenderableType] = []
     for finding in reading.not_passing(verdict):
-        for row in finding.rows[:ROWS]:
-            pairs = "  ".join(f"{key}={reading.cell(value)}" for key, value in row.items())
-            parts.append(Padding(Text(one_line(pairs, 400), style="dim"), (0, 0, 0, 3)))
-        if len(finding.rows) > ROWS:
-            total = max(finding.bad or 0, len(finding.rows))
-            parts.append(Padding(Text(f"… {numbers.count(total)} in all", style="dim"), (0, 0, 0, 3)))
+        for row in finding.rows[:1]:
+            told = {key: row[key] for key in _TELLING if key in row} or row
+            pairs = "  ".join(f"{key} {reading.cell(value)}" for key, value in told.items())
+            example = f"for example, {one_line(finding.objective)} in {one_line(finding.phase)}: {pairs}"
+            parts.append(Padding(Text(one_line(example, 400), style="dim"), (0, 0, 0, 3)))
     return parts
 
 
@@ -194,7 +195,7 @@ def _runbook(name: str, called: list[Finding], excerpt: RunbookExcerpt | None) -
     causes = ", ".join(dict.fromkeys(one_line(f.objective) for f in called))
     if excerpt is None:
         return [Text(""), Text(f"runbook for {causes}: {one_line(name)} (not found)", style="bold")]
-    head = Text.assemble((f"runbook for {causes}: ", "bold"), one_line(str(excerpt.path)))
+    head = Text.assemble((f"runbook for {causes}: ", "bold"), one_line(shown_path(str(excerpt.path))))
     act = [_act(line) for line in excerpt.act]
     return [Text(""), head, *act]
 

@@ -21,7 +21,7 @@ from loadtests.profile import LoadPlan
 from loadtests.runner import PLAN_VARIABLE
 from loadtests.users.worker import FINISH_WITHIN_S, Worker
 
-locust.argument_parser.DEFAULT_CONFIG_FILES.clear()
+locust.argument_parser.DEFAULT_CONFIG_FILES = ()
 
 EX_SOFTWARE = 70
 EX_IOERR = 74

@@ -28,6 +28,7 @@ def test_order_of_events(rehearse: Rehearse) -> None:
         "fault-injected",
         "fault-healed",
         "phase-started",
+        "arrivals-ended",
         "load-stopped",
     ]
 
@@ -85,7 +86,7 @@ def test_a_condition_stops_and_heals(rehearse: Rehearse) -> None:
     rehearsal = rehearse(look=look)
     assert rehearsal.performance.perform() == "condition"
     assert rehearsal.faults.in_place == []
-    assert kinds(rehearsal)[-3:] == ["condition-met", "fault-healed", "load-stopped"]
+    assert kinds(rehearsal)[-4:] == ["condition-met", "fault-healed", "arrivals-ended", "load-stopped"]
 
 
 def test_a_defect_still_heals(rehearse: Rehearse) -> None:

@@ -9,6 +9,7 @@ import pytest
 from chaos.evidence import Evidence
 from chaos.faults.undo import RemoveToxic
 from chaos.journal import (
+    ArrivalsEnded,
     BaselineJudged,
     ConditionMet,
     Event,
@@ -75,7 +76,8 @@ def events(*more: Event, ending: str | None = "completed", healed: bool = True) 
         *([FaultHealed(fault="late", t=T0 + 9)] if healed else []),
         *more,
         PhaseStarted(phase="recovery", t=T0 + 9),
-        LoadStopped(complete=True, t=T0 + 12),
+        ArrivalsEnded(t=T0 + 12),
+        LoadStopped(complete=True, t=T0 + 12.5),
         *([RunEnded(ending=ending, t=T0 + 13)] if ending else []),
     ]
     return tuple(e if e.t else e.model_copy(update={"t": T0 - 1}) for e in story)

@@ -306,13 +306,13 @@ def until(condition: Callable[[], object], within_s: float = 10.0) -> None:
 
 def receive(sock: socket.socket, size: int) -> bytes:
     """Exactly `size` bytes, or what came before the end."""
-    data = b""
+    data = bytearray()
     while len(data) < size:
-        piece = sock.recv(size - len(data))
+        piece = sock.recv(min(size - len(data), 1 << 20))
         if not piece:
             break
         data += piece
-    return data
+    return bytes(data)
 
 
 def ending(sock: socket.socket) -> str:
