@@ -135,7 +135,9 @@ class HistoryWriter:
     def __init__(self, folder: Path, header: Header) -> None:
         """Create `folder/WORKER.history`. Raises OSError, FileExistsError among them."""
         self.path = folder / f"{header.worker}{SUFFIX}"
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(
+            self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644
+        )
         self._rows = bytearray()
         self._strings = bytearray()
         self._ids: dict[str, int] = {}

@@ -35,7 +35,7 @@ HTTP_OPERATION: Final = "brownout.operation.duration"
 HTTP_REQUEST: Final = "http.client.request.duration"
 """Histogram, s. One HTTP request on the wire; `http.request.method`, `http.response.status_code`."""
 ATTEMPTS: Final = "brownout.attempts"
-"""Sum. Tries on the wire, of any protocol; `brownout.operation`."""
+"""Sum. Tries on the wire, of any protocol, each with its own `error.type`; `brownout.operation`."""
 STREAMS: Final = "brownout.streams"
 """Sum. Reply streams; `brownout.stream.terminal` is `true` when the terminal event was seen, else `false`."""
 STREAM_TERMINAL: Final = "brownout.stream.terminal"
@@ -53,8 +53,6 @@ FINAL: Final = "brownout.generator.final"
 PRIMARY: Final[dict[str, str]] = {"episode": STEP_DURATION, "chat": CHAT_DURATION, "http": HTTP_OPERATION}
 """The duration histogram that tells how one kind of user fares; default fault effects read it."""
 
-DURATION_BOUNDARIES_S: Final[tuple[float, ...]] = tuple(
-    round(0.001 * 2 ** (i / 2), 6) for i in range(0, 40)
-)
+DURATION_BOUNDARIES_S: Final[tuple[float, ...]] = tuple(round(0.001 * 2 ** (i / 2), 6) for i in range(0, 40))
 """Default boundaries of duration histograms: 1 ms to about 741 s, two a doubling."""
 TOKEN_BOUNDARIES: Final[tuple[float, ...]] = tuple(float(4**i) for i in range(0, 14))

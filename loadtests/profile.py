@@ -37,7 +37,9 @@ class ChatOptions(Model):
     timeout: Duration = Field(30.0, gt=0, description="How long a client waits for the next byte.")
     connect_timeout: Duration = Field(10.0, gt=0)
     retries: int = Field(2, ge=0, le=20, description="Most retries of one request, as the SDKs default to.")
-    backoff: Duration = Field(0.5, ge=0, description="First pause before a retry; doubles up to 8 s, jittered.")
+    backoff: Duration = Field(
+        0.5, ge=0, description="First pause before a retry; doubles up to 8 s, jittered."
+    )
     max_tokens: int = Field(256, ge=1)
     items: int = Field(100, ge=1, description="Questions are drawn from this many items of the dataset.")
     connection: Literal["pooled", "fresh"] = "pooled"
@@ -101,6 +103,7 @@ class HttpProfile(_ProfileBase):
 LoadProfileSpec = Annotated[EpisodeProfile | ChatProfile | HttpProfile, Field(discriminator="user")]
 """The `spec` of a LoadProfile document."""
 
+
 class Workload(Model):
     """One profile, resolved against a target: what a Locust process is to do."""
 
@@ -124,7 +127,9 @@ class LoadPlan(Model):
     otlp_endpoint: str
     export_interval_s: float = Field(0.5, gt=0)
     history: str = Field(description="The folder that history files go to.")
-    drain_s: float = Field(5.0, ge=0, description="How long open operations may finish after the last arrival.")
+    drain_s: float = Field(
+        5.0, ge=0, description="How long open operations may finish after the last arrival."
+    )
 
     @model_validator(mode="after")
     def _unique_names(self) -> LoadPlan:

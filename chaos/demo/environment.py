@@ -7,6 +7,7 @@ request shows. Rewards follow from the task's seed and the actions alone.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -19,7 +20,8 @@ from opentelemetry.metrics import Observation as Measurement
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from chaos.demo.openenv import Action, ConcurrencyConfig, Environment, Observation, State, create_app
 from chaos.demo.telemetry import STEP_BOUNDARIES_S, Telemetry
@@ -198,7 +200,7 @@ def build(telemetry: Telemetry, *, max_sessions: int) -> ASGIApp:
         concurrency_config=ConcurrencyConfig(max_concurrent_envs=max_sessions),
     )
 
-    async def healthz(_: Request) -> JSONResponse:
+    async def healthz() -> JSONResponse:
         try:
             made = factory()
             try:
@@ -216,8 +218,20 @@ def build(telemetry: Telemetry, *, max_sessions: int) -> ASGIApp:
     async def not_reset(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": f"{error}; over HTTP each request has its own: use /ws"}, 409)
 
-    app.add_route("/healthz", healthz)
+    app.add_api_route("/healthz", healthz, methods=["GET"])
     app.add_exception_handler(ValidationError, bad_reset)
     app.add_exception_handler(NotReset, not_reset)
-    wrapped: ASGIApp = app
+    return _leaving_is_no_error(app)
+
+
+def _leaving_is_no_error(app: ASGIApp) -> ASGIApp:
+    """The app, without the exception that openenv-core lets out when it closes a socket whose client has gone.
+
+    uvicorn would log a traceback for each, thousands of them while a fault closes connections.
+    """
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(WebSocketDisconnect):
+            await app(scope, receive, send)
+
     return wrapped

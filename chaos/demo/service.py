@@ -67,7 +67,10 @@ class _Server(uvicorn.Server):
             asyncio.get_running_loop().call_later(GRACE_S, self._cut_off)
 
     def _cut_off(self) -> None:
-        self.force_exit = True
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()  # a client that has stopped reading would hold up a mere close
+        for task in list(self.server_state.tasks):
+            task.cancel()
 
 
 def serve(settings: Settings, build: Build, stdin: StdinWatch | None) -> None:

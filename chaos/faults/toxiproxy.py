@@ -16,7 +16,7 @@ extensions of the embedded proxy (see `chaos.proxy`); a stock Toxiproxy never se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -26,10 +26,8 @@ from urllib.parse import quote
 
 import requests
 import toxiproxy
-import toxiproxy.api
-import toxiproxy.exceptions
-import toxiproxy.proxy
-import toxiproxy.server
+from toxiproxy.api import APIConsumer
+from toxiproxy.exceptions import ProxyExists
 
 from chaos.faults.undo import DeleteProxy, EnableProxy, RemoveToxic, Undo
 from chaos.proxy.toxics.attributes import ATTRIBUTES, problem
@@ -144,34 +142,23 @@ class _Call:
 _CALL: ContextVar[_Call | None] = ContextVar("toxiproxy_call", default=None)
 
 
-class _Routed:
-    """Stands in for the package's `APIConsumer`: the call's own server; outside of a call, the package's."""
+def _route(method: str) -> None:
+    """Send the package's requests of this method to the call's server; outside of a call, as before."""
+    as_before: Callable[..., Any] = getattr(APIConsumer, method)
 
-    @staticmethod
-    def get(url: str, params: Any = None, **kwargs: Any) -> Any:
-        """As the package's."""
-        call = _CALL.get()
-        return call.consumer.send("GET", url) if call else _PACKAGE_CONSUMER.get(url, params, **kwargs)
-
-    @staticmethod
-    def delete(url: str, **kwargs: Any) -> Any:
-        """As the package's."""
-        call = _CALL.get()
-        return call.consumer.send("DELETE", url) if call else _PACKAGE_CONSUMER.delete(url, **kwargs)
-
-    @staticmethod
-    def post(url: str, data: Any = None, json: Any = None, **kwargs: Any) -> Any:
-        """As the package's, with the call's lease."""
+    def routed(url: str, *args: Any, json: Any = None, **kwargs: Any) -> Any:
         call = _CALL.get()
         if call is None:
-            return _PACKAGE_CONSUMER.post(url, data, json, **kwargs)
-        if call.lease is not None:
+            return as_before(url, *args, **({} if json is None else {"json": json}), **kwargs)
+        if call.lease is not None and json is not None:
             json = {**json, "lease": {"holder": call.lease.holder, "ttl_ms": call.lease.ttl_ms}}
-        return call.consumer.send("POST", url, json)
+        return call.consumer.send(method.upper(), url, json)
+
+    setattr(APIConsumer, method, staticmethod(routed))
 
 
-_PACKAGE_CONSUMER: Final[Any] = toxiproxy.api.APIConsumer
-toxiproxy.proxy.APIConsumer = toxiproxy.server.APIConsumer = _Routed
+for _method in ("get", "post", "delete"):
+    _route(_method)
 
 
 class ToxiproxyServer:
@@ -323,7 +310,7 @@ class ToxiproxyServer:
         reset = _CALL.set(_Call(self._consumer, lease))
         try:
             yield
-        except toxiproxy.exceptions.ProxyExists as error:
+        except ProxyExists as error:
             raise ProxyRefused(f"{self.url}: proxy already exists", 409) from error
         except (requests.RequestException, KeyError, TypeError, AttributeError) as error:
             # The answer was a success, but not what the API gives: another service listens at this address.

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Final
+
+BACKLOG: Final = 4096
+"""As Go's: the system's most."""
 
 
 class AddressError(OSError):
@@ -69,6 +73,24 @@ def bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        reason = (error.strerror or str(error)).lower()
-        raise AddressError(f"listen tcp {join(host, port)}: bind: {reason}") from error
+        raise _refused(join(host, port), error) from error
     return sock
+
+
+def begin_listening(sock: socket.socket) -> None:
+    """Listen on a bound socket: the loop does it too, but says nothing when that fails.
+
+    Raises:
+        AddressError: somebody else listens on the port; the socket is closed.
+    """
+    address = join(*sock.getsockname()[:2])
+    try:
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise _refused(address, error) from error
+
+
+def _refused(address: str, error: OSError) -> AddressError:
+    """In Go's words."""
+    return AddressError(f"listen tcp {address}: bind: {(error.strerror or str(error)).lower()}")

@@ -7,13 +7,12 @@ refused, and nobody else is given the port meanwhile.
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from chaos.proxy import draw
-from chaos.proxy.address import AddressError, bind, join, resolve, split
+from chaos.proxy.address import BACKLOG, AddressError, begin_listening, bind, join, resolve, split
 from chaos.proxy.link import Link, Side
 from chaos.proxy.toxics.attributes import defaults
 from chaos.proxy.toxics.toxic import Stream, Toxic
@@ -21,7 +20,6 @@ from chaos.proxy.toxics.toxic import Stream, Toxic
 if TYPE_CHECKING:
     from chaos.proxy.log import Log
 
-_BACKLOG: Final = 4096
 _ALL: Final[tuple[Stream, ...]] = ("upstream", "downstream")
 
 
@@ -80,13 +78,8 @@ class Proxy:
     async def listen_on(self, sock: socket.socket) -> None:
         """Listen on a bound socket. Raises AddressError."""
         host, port = sock.getsockname()[:2]
-        try:
-            self._server = await self.loop.create_server(self._accept, sock=sock, backlog=_BACKLOG)
-        except OSError as error:
-            sock.close()
-            reason = errno.errorcode.get(error.errno or 0, str(error))
-            taken = "address already in use" if error.errno == errno.EADDRINUSE else reason
-            raise AddressError(f"listen tcp {join(host, port)}: {taken}") from error
+        begin_listening(sock)
+        self._server = await self.loop.create_server(self._accept, sock=sock, backlog=BACKLOG)
         self.listen = join(host, port)
         self.enabled = True
 

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from chaos.proxy.address import AddressError, bind, join, resolve
+from chaos.proxy.address import BACKLOG, begin_listening, bind, join, resolve
 from chaos.proxy.api import Api, Refused, wanted_of
 from chaos.proxy.body import BodyError, decode
 from chaos.proxy.collection import Collection
@@ -76,13 +76,10 @@ class Server:
         api = Api(self.collection, self.log, token=settings.token, metrics=metrics)
         sock = bind(family, host, port)
         bound = join(*sock.getsockname()[:2])
-        try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(api.answer, self._connections), sock=sock, backlog=128
-            )
-        except OSError as error:
-            sock.close()
-            raise AddressError(f"listen tcp {bound}: {error.strerror or error}") from error
+        begin_listening(sock)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(api.answer, self._connections), sock=sock, backlog=BACKLOG
+        )
         self.api = f"http://{bound}"
         self.collection.leases.expired = self._lease_expired
 

@@ -39,9 +39,7 @@ class ChatUser:
         self._pool = Pool(
             self._address, keep=options.connection == "pooled", connect_timeout_s=options.connect_timeout
         )
-        self._retry = Backoff(
-            options.retries, options.backoff, LONGEST_BACKOFF_S, JITTER, heed=self._careful
-        )
+        self._retry = Backoff(options.retries, options.backoff, LONGEST_BACKOFF_S, JITTER, heed=self._careful)
         self._request = lru_cache(maxsize=4096)(self._made)
         self._attributes = (CHAT, self._api.provider, options.model)
 
@@ -51,7 +49,9 @@ class ChatUser:
         operation = Operation(self.desk, arrival, CHAT, arrival.due, item=asked.id, nonce=asked.id)
         first = _FirstChunk()
         try:
-            done = operation.perform(lambda tried: self._attempt(operation, asked, tried, first), self._retry, arrival.rng)
+            done = operation.perform(
+                lambda tried: self._attempt(operation, asked, tried, first), self._retry, arrival.rng
+            )
             self._count_tokens(operation, done)
         except Broken:
             pass  # it is in the history and in the metrics: that is what a user is for

@@ -66,7 +66,7 @@ class Dispatcher:
     def run(self, start: float, stop: Event, stopped_at: Callable[[], float]) -> None:
         """Start users from `start` on (Unix seconds) until `stop` is set.
 
-        What was due by `stopped_at()` and has not been started by then is counted as dropped.
+        What was due by `stopped_at()` is still started: whether a timer or the stop came first is chance.
         """
         now = self.desk.clock.now
         in_a_row = 0
@@ -78,11 +78,9 @@ class Dispatcher:
             elif (in_a_row := in_a_row + 1) >= _BURST:
                 gevent.sleep(0)
                 in_a_row = 0
-            if stop.is_set():
-                if due > stopped_at():
-                    return
-                self._count(due, "dropped")
-            elif len(self._open) >= self._profile.max_in_flight:
+            if stop.is_set() and due > stopped_at():
+                return
+            if len(self._open) >= self._profile.max_in_flight:
                 self._count(due, "dropped")
             else:
                 arrival = self._identity.arrival(ordinal, due)
@@ -115,4 +113,3 @@ class Dispatcher:
 
     def _count(self, due: float, state: str) -> None:
         self.desk.telemetry.arrivals.add((self.desk.phases.at(due), self.desk.workload, state))
-

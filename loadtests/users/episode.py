@@ -274,4 +274,3 @@ def _understood(text: str) -> Reply:
     if kind == "error":
         raise Broken("environment_error", str(data)[:200])
     raise Broken("protocol_error", f"expected an observation, got a message of type {kind!r}")
-

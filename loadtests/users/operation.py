@@ -166,7 +166,7 @@ class Desk:
             tried.received,
             arrival.trace,
         )
-        self.telemetry.attempts.add((self.phases.at(due), self.workload, operation))
+        self.telemetry.attempts.add((self.phases.at(due), self.workload, operation, error_type))
         return now
 
 

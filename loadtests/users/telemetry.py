@@ -216,7 +216,10 @@ class Telemetry:
             "One HTTP request on the wire.",
         )
         self.attempts = self._counter(
-            metrics.ATTEMPTS, "{attempt}", (*phased, metrics.OPERATION), "Tries on the wire."
+            metrics.ATTEMPTS,
+            "{attempt}",
+            (*phased, metrics.OPERATION, metrics.ERROR_TYPE),
+            "Tries on the wire.",
         )
         self.streams = self._counter(
             metrics.STREAMS, "{stream}", (*phased, metrics.STREAM_TERMINAL), "Reply streams."

@@ -74,6 +74,7 @@ class Exchange:
         self._parser = httptools.HttpResponseParser(self)
         self._chunks: deque[bytes] = deque()
         self._headers_complete = False
+        self._kept_alive = False
         self._surplus = False
         self._size = 0
         self._connection: Connection | None = None
@@ -90,8 +91,7 @@ class Exchange:
             return
         self._tried.sent += connection.sent - self._sent
         self._tried.received += connection.received - self._received
-        reusable = self.complete and not self._surplus and not self._head_only
-        if reusable and self._parser.should_keep_alive():
+        if self.complete and self._kept_alive and not self._surplus:
             self._pool.give(connection)
         else:
             connection.close()
@@ -141,7 +141,9 @@ class Exchange:
         """The server closed: that ends a body which has no other end, and breaks off any other."""
         delimited = "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "")
         if not self._headers_complete or delimited:
-            raise Broken("connection_closed", "the server closed the connection before the response was whole")
+            raise Broken(
+                "connection_closed", "the server closed the connection before the response was whole"
+            )
         self.complete = self._surplus = True
 
     # --- httptools' callbacks
@@ -166,7 +168,9 @@ class Exchange:
             return
         self.status = status
         self._headers_complete = True
-        self.complete = self._head_only
+        if self._head_only:
+            self.complete = True
+            self._kept_alive = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
@@ -179,6 +183,7 @@ class Exchange:
         self._chunks.append(data)
 
     def on_message_complete(self) -> None:
-        """The response is whole."""
+        """The response is whole. (Only until this returns does the parser know whether to keep alive.)"""
         if self._headers_complete:
             self.complete = True
+            self._kept_alive = self._parser.should_keep_alive()

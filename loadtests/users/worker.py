@@ -134,7 +134,7 @@ class Worker:
 
     def _finish(self, exporter: gevent.Greenlet) -> None:
         """Close the history, then send the last report, which vouches for it."""
-        gevent.kill(exporter, block=False)
+        exporter.kill(block=False)  # its report may hang; the last one waits only until it has let go
         try:
             self._history.close()
         except OSError as error:

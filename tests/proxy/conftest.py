@@ -36,6 +36,7 @@ class Reply:
 
     @property
     def json(self):
+        """The body, decoded."""
         return json.loads(self.body)
 
 
@@ -80,9 +81,11 @@ class Place:
 
     @property
     def path(self) -> str:
+        """The path of the proxy in the API."""
         return f"/proxies/{self.name}"
 
     def connect(self) -> socket.socket:
+        """A connection through the proxy; closed after the test."""
         sock = dial(self.listen)
         self.sockets.append(sock)
         return sock
@@ -141,6 +144,7 @@ class Upstream:
             self.open.discard(sock)
 
     def close(self) -> None:
+        """End everything."""
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
@@ -245,6 +249,9 @@ def _answers(port: int) -> bool:
 
 def _clean(api: Api) -> Iterator[Api]:
     yield api
+    if api.embedded:
+        for lease in api.request("GET", "/leases").json["leases"]:
+            api.request("DELETE", f"/leases/{lease['holder']}")
     for name in api.request("GET", "/proxies").json:
         api.request("DELETE", f"/proxies/{urllib.parse.quote(name, safe='')}")
 

@@ -58,7 +58,9 @@ def test_an_incomplete_body_is_refused(api, body, message):
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("body", [b"[]", b"nonsense", b'{"name":5}', b'{"name":"a","enabled":"no"}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body", [b"[]", b"nonsense", b'{"name":5}', b'{"name":"a","enabled":"no"}', b"\xff\xfe"]
+)
 def test_a_body_of_the_wrong_kind_is_refused(api, body):
     """Anything that is no proxy is 400 `bad request body`."""
     status, message = error(api.request("POST", "/proxies", body))
@@ -100,7 +102,10 @@ def test_names_are_unique(api):
     body = {"name": place.name, "listen": "127.0.0.1:0", "upstream": UPSTREAM}
     assert error(api.request("POST", "/proxies", body)) == (409, "proxy already exists")
     place.toxic("noop")
-    assert error(api.request("POST", f"{place.path}/toxics", {"type": "noop"})) == (409, "toxic already exists")
+    assert error(api.request("POST", f"{place.path}/toxics", {"type": "noop"})) == (
+        409,
+        "toxic already exists",
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +131,9 @@ def test_an_unknown_toxic_is_404(api, method):
     assert error(api.request(method, f"{place.path}/toxics/y", {})) == (404, "toxic not found")
 
 
-@pytest.mark.parametrize("path", ["/nope", "/proxies/", "/version/", "/", "/proxies/a/b", "/proxies/a/toxics/"])
+@pytest.mark.parametrize(
+    "path", ["/nope", "/proxies/", "/version/", "/", "/proxies/a/b", "/proxies/a/toxics/"]
+)
 def test_an_unknown_path_is_a_plain_404(api, path):
     """The router's answer, without a request id."""
     reply = api.request("GET", path)
@@ -136,7 +143,13 @@ def test_an_unknown_path_is_a_plain_404(api, path):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("HEAD", "/version"), ("PUT", "/proxies"), ("GET", "/reset"), ("GET", "/populate"), ("DELETE", "/proxies")],
+    [
+        ("HEAD", "/version"),
+        ("PUT", "/proxies"),
+        ("GET", "/reset"),
+        ("GET", "/populate"),
+        ("DELETE", "/proxies"),
+    ],
 )
 def test_a_wrong_method_is_405(api, method, path):
     """With no body."""
@@ -179,7 +192,10 @@ def test_the_stream_is_echoed_as_given(api):
     [
         ({}, "invalid toxic type"),
         ({"type": "nope"}, "invalid toxic type"),
-        ({"type": "latency", "stream": "sideways"}, "stream was invalid, can be either upstream or downstream"),
+        (
+            {"type": "latency", "stream": "sideways"},
+            "stream was invalid, can be either upstream or downstream",
+        ),
     ],
 )
 def test_an_unknown_toxic_type_or_stream_is_refused(api, body, message):
@@ -206,7 +222,11 @@ def test_a_toxic_update_merges(api):
     reply = api.request("PATCH", path, body)
     assert reply.status == 200
     assert reply.json["attributes"] == {"latency": 5, "jitter": 3}
-    assert (reply.json["name"], reply.json["type"], reply.json["toxicity"]) == ("latency_downstream", "latency", 0.5)
+    assert (reply.json["name"], reply.json["type"], reply.json["toxicity"]) == (
+        "latency_downstream",
+        "latency",
+        0.5,
+    )
     assert api.request("POST", path, {"attributes": {"latency": 7}}).json["attributes"]["latency"] == 7
     assert api.request("GET", path).json["attributes"] == {"latency": 7, "jitter": 3}
 

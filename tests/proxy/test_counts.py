@@ -16,7 +16,7 @@ def counts(place, path):
         ("latency", {"latency": 5}, 1),
         ("latency", {"latency": 0}, 0),
         ("bandwidth", {"rate": 1000}, 1),
-        ("slicer", {"average_size": 2}, 3),
+        ("slicer", {"average_size": 2}, 2),
         ("limit_data", {"bytes": 5}, 1),
     ],
 )

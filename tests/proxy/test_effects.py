@@ -36,7 +36,9 @@ def test_latencies_add_up(place, wire):
     """On one stream and over both."""
     place.toxic("latency", "upstream", latency=60)
     place.toxic("latency", "downstream", latency=60)
-    place.api.request("POST", f"{place.path}/toxics", {"type": "latency", "name": "l2", "attributes": {"latency": 60}})
+    place.api.request(
+        "POST", f"{place.path}/toxics", {"type": "latency", "name": "l2", "attributes": {"latency": 60}}
+    )
     assert wire.ask(place.connect()) >= 0.17
 
 

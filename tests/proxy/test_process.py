@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -125,7 +126,11 @@ def test_2000_connections_leave_nothing_behind(own_proxy, upstream, wire):
     server = upstream()
     plain, toxic = api.proxy(server.address), api.proxy(server.address)
     dead = api.proxy("127.0.0.1:1")
-    for type, attributes in (("latency", {"latency": 1}), ("slicer", {"average_size": 2}), ("reset_peer", {})):
+    for type, attributes in (
+        ("latency", {"latency": 1}),
+        ("slicer", {"average_size": 2}),
+        ("reset_peer", {}),
+    ):
         toxic.toxic(type, toxicity=0.5, **attributes)
     toxic.toxic("timeout", "upstream", 0.2)
     process = psutil.Process(api.process.pid)
@@ -134,10 +139,8 @@ def test_2000_connections_leave_nothing_behind(own_proxy, upstream, wire):
         place = (plain, toxic, dead)[number % 3]
         sock = wire.dial(place.listen)
         if number % 2:
-            try:
+            with contextlib.suppress(ConnectionError):
                 sock.sendall(b"x" * (number % 100))
-            except ConnectionError:
-                pass
         if number % 5 == 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sock.close()
