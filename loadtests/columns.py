@@ -17,7 +17,7 @@ Columns, one row per attempt on the wire (nullable ones marked ?):
 | nonce?, reply_nonce? | text | what the request carried, and what its reply echoed |
 | operation | text | `reset`, `step`, `replay`, `chat`, or a plain HTTP request's name |
 | connection? | int64 | ordinal of the connection in its worker; null: none came about |
-| intended_start, start, end | float64 | Unix seconds: when the operation was due, the attempt began, it ended |
+| intended_start, start, end | float64 | Unix seconds: the operation was due, the attempt began, it ended |
 | outcome | text | `ok`, `error`, `unfinished` |
 | error_type? | text | as in `loadtests.metrics` |
 | status? | int32 | the HTTP status |
@@ -87,8 +87,8 @@ Mask = npt.NDArray[np.bool_]
 def read_table(folder: Path, phases: Sequence[tuple[str, float]]) -> pa.Table:
     """The history of all workers in `folder`, with the columns of `SCHEMA`, in each worker's order.
 
-    `phases` are names with their starts (Unix seconds). A folder that is not there, or holds no history, is an
-    empty table.
+    `phases` are names with their starts (Unix seconds). A folder that is not there, or holds no
+    history, is an empty table.
 
     Raises:
         NotAHistory: a file that ends in `.history` and is none.
@@ -102,7 +102,10 @@ def read_table(folder: Path, phases: Sequence[tuple[str, float]]) -> pa.Table:
 
 
 def write_parquet(folder: Path, phases: Sequence[tuple[str, float]]) -> Path:
-    """Write `history.parquet` (zstd) beside the history files, and return its path. Raises as `read_table`."""
+    """Write `history.parquet` (zstd) beside the history files, and return its path.
+
+    Raises as `read_table`.
+    """
     path = folder / FILE
     pq.write_table(read_table(folder, phases), path, compression="zstd")
     return path

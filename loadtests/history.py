@@ -195,7 +195,7 @@ class HistoryWriter:
         bytes_received: int,
         trace_id: bytes,
     ) -> None:
-        """Append one attempt. Times are Unix seconds; `flags` are of `Has`. Raises OSError when it flushes."""
+        """Append one attempt. Times are Unix seconds; `flags` are of `Has`. Raises OSError (it may flush)."""
         self._rows += self._pack(
             workload,
             user,
@@ -319,7 +319,7 @@ def _header(path: Path, first: tuple[int, memoryview] | None) -> Header:
         raise NotAHistory(f"{path}: its header is damaged: {error}") from error
     if found != (FORMAT, ROW.size):
         raise NotAHistory(
-            f"{path}: expected format {FORMAT} with rows of {ROW.size} bytes, found {found[0]} with {found[1]}; "
-            "read it with the version that wrote it"
+            f"{path}: expected format {FORMAT} with rows of {ROW.size} bytes, found {found[0]} with "
+            f"{found[1]}; read it with the version that wrote it"
         )
     return header

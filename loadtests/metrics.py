@@ -7,7 +7,8 @@ Durations are histograms in seconds, from the intended start of the operation to
 `environment_error`, `unfinished`, `generator_error` (the generator ran out of something, or has a defect: not
 the service's fault), or the HTTP status such as `500`.
 
-Gauges tell of the moment, not of an operation: they carry no phase, and those of the whole process no workload.
+Gauges tell of the moment, not of an operation: they carry no phase, and those of the process no
+workload.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How to start a Locust process and what to say to it. Imports no Locust: that would monkey-patch the caller.
 
-The process is told its plan by a file (`LoadPlan`), and everything else by lines on its stdin: the first phase
-line starts the arrivals, a stop line ends them. It stops by itself when its stdin closes, so it cannot outlive
-whoever holds the other end.
+The process is told its plan by a file (`LoadPlan`), and everything else by lines on its stdin: the first
+phase line starts the arrivals, a stop line ends them. It stops by itself when its stdin closes, so it cannot
+outlive whoever holds the other end.
 """
 
 from __future__ import annotations

@@ -82,12 +82,16 @@ class Places:
         """host:port where clients reach the proxy of `place`."""
         return self._listens[place]
 
-    def renew(self) -> None:
-        """Renew the leases of our faults, often enough; a proxy that keeps none ignores it."""
+    def renew(self) -> bool:
+        """Renew the lease of our faults, often enough; False when the proxy holds none of ours any more.
+
+        Raises:
+            ProxyUnreachable: the proxy does not answer. (A stock Toxiproxy keeps no leases and is not asked.)
+        """
         if self._server is None or time.monotonic() - self._renewed < self._plan.lease_s / 4:
-            return
+            return True
         self._renewed = time.monotonic()
-        self._server.renew(self._run, round(self._plan.lease_s * 1000))
+        return self._server.renew(self._run, round(self._plan.lease_s * 1000))
 
     def close(self) -> None:
         """Delete the proxies that we created, and end the server if it is ours."""

@@ -180,7 +180,7 @@ class Run:
     def _look(self, places: Places) -> Callable[[Performance], None]:
         def look(performance: Performance) -> None:
             self._check_set_up()
-            places.renew()
+            self._renew(places, performance)
             now = self._clock.now()
             if now - self._began > self.plan.deadline_s:
                 raise Stopped("overran")
@@ -200,6 +200,16 @@ class Run:
                 )
 
         return look
+
+    def _renew(self, places: Places, performance: Performance) -> None:
+        """A fault that its proxy has dropped, or cannot be asked about, cannot be judged."""
+        try:
+            held = places.renew()
+        except OSError as error:
+            raise Stopped("part-died", PartDied(part="proxy", reason=str(error))) from error
+        if performance.active and not held:
+            lapsed = "it holds no fault of this run any more: it was restarted, or the lease ran out"
+            raise Stopped("part-died", PartDied(part="proxy", reason=lapsed))
 
     def _check_set_up(self) -> None:
         self._interrupts.check()

@@ -225,7 +225,7 @@ def build(telemetry: Telemetry, *, max_sessions: int) -> ASGIApp:
 
 
 def _leaving_is_no_error(app: ASGIApp) -> ASGIApp:
-    """The app, without the exception that openenv-core lets out when it closes a socket whose client has gone.
+    """The app, without what openenv-core raises when it closes a socket whose client has gone.
 
     uvicorn would log a traceback for each, thousands of them while a fault closes connections.
     """

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote
@@ -29,8 +29,21 @@ import toxiproxy
 from toxiproxy.api import APIConsumer
 from toxiproxy.exceptions import ProxyExists
 
+from chaos.faults.inventory import Lease, ProxyInfo, ToxicInfo
 from chaos.faults.undo import DeleteProxy, EnableProxy, RemoveToxic, Undo
 from chaos.proxy.toxics.attributes import ATTRIBUTES, problem
+
+__all__ = [
+    "InvalidToxic",
+    "Lease",
+    "ProxyFailed",
+    "ProxyInfo",
+    "ProxyRefused",
+    "ProxyUnreachable",
+    "ToxicInfo",
+    "ToxiproxyServer",
+    "heal",
+]
 
 TIMEOUT_S: Final = 3.0
 _NOT_FOUND: Final = 404
@@ -54,36 +67,6 @@ class ProxyRefused(OSError):
 
 class InvalidToxic(ValueError):
     """A toxic that would crash a stock Toxiproxy, or mean something else there; it is not sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Who holds what is injected, and after how many milliseconds without a renewal it goes."""
-
-    holder: str
-    ttl_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class ToxicInfo:
-    """A toxic as the server has it, in Toxiproxy's units."""
-
-    name: str
-    type: str
-    stream: str
-    toxicity: float
-    attributes: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyInfo:
-    """A proxy as the server has it; `listen` and `upstream` are host:port."""
-
-    name: str
-    listen: str
-    upstream: str
-    enabled: bool
-    toxics: tuple[ToxicInfo, ...] = ()
 
 
 class _Consumer:
@@ -201,13 +184,13 @@ class ToxiproxyServer:
         """All proxies, by name."""
         with self._call():
             found = self._consumer.send("GET", "/proxies").json()
-            return {str(name): _proxy_info(value) for name, value in found.items()}
+            return {str(name): ProxyInfo.of(value) for name, value in found.items()}
 
     def proxy(self, name: str) -> ProxyInfo | None:
         """One proxy; None when there is none of that name."""
         with self._call():
             value = self._read(f"/proxies/{_quoted(name)}")
-            return None if value is None else _proxy_info(value)
+            return None if value is None else ProxyInfo.of(value)
 
     def create_proxy(self, name: str, listen: str, upstream: str, *, lease: Lease | None = None) -> ProxyInfo:
         """Create a proxy, enabled; port 0 in `listen` becomes a real one in the answer."""
@@ -234,7 +217,7 @@ class ToxiproxyServer:
         """One toxic; None when it, or the proxy, is not there."""
         with self._call():
             value = self._read(_toxic_path(proxy, toxic))
-            return None if value is None else _toxic_info(value)
+            return None if value is None else ToxicInfo.of(value)
 
     def add_toxic(
         self,
@@ -265,7 +248,7 @@ class ToxiproxyServer:
         _check(present.type, wanted, {**present.attributes, **attributes})
         body = {"attributes": dict(attributes), "toxicity": wanted}
         with self._call():
-            return _toxic_info(self._consumer.send("PATCH", _toxic_path(proxy, toxic), body).json())
+            return ToxicInfo.of(self._consumer.send("PATCH", _toxic_path(proxy, toxic), body).json())
 
     def remove_toxic(self, proxy: str, toxic: str) -> None:
         """Remove a toxic."""
@@ -330,16 +313,6 @@ def _named(name: str) -> Any:
 
 def _toxic_path(proxy: str, toxic: str) -> str:
     return f"/proxies/{_quoted(proxy)}/toxics/{_quoted(toxic)}"
-
-
-def _toxic_info(value: Any) -> ToxicInfo:
-    attributes = {str(key): int(number) for key, number in value["attributes"].items()}
-    return ToxicInfo(value["name"], value["type"], value["stream"], float(value["toxicity"]), attributes)
-
-
-def _proxy_info(value: Any) -> ProxyInfo:
-    toxics = tuple(_toxic_info(toxic) for toxic in value["toxics"])
-    return ProxyInfo(value["name"], value["listen"], value["upstream"], bool(value["enabled"]), toxics)
 
 
 def _check(type: str, toxicity: float, attributes: Mapping[str, int]) -> None:

@@ -1,7 +1,7 @@
 """One simulated user who has come: who it is, when it was due, and the chances that are its own.
 
-Invariant: what a user does follows from the plan's seed, its workload and its ordinal alone, so both arms of a
-paired run, and a repeat, meet the same users; only trace ids differ from run to run.
+Invariant: what a user does follows from the plan's seed, its workload and its ordinal alone, so both arms of
+a paired run, and a repeat, meet the same users; only trace ids differ from run to run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A user that asks for one chat completion, plain or streamed, and checks the answer.
 
-Invariant of the naive manner: as stock SDKs do, it takes a stream that ends for a whole answer, whether or not
-its terminal event came, and does not try a stream again that has begun. The metric `brownout.streams` tells
-what the client does not. The careful manner calls it `incomplete_stream`, and tries again.
+Invariant of the naive manner: as stock SDKs do, it takes a stream that ends for a whole answer, whether or
+not its terminal event came, and does not try a stream again that has begun. The metric `brownout.streams`
+tells what the client does not. The careful manner calls it `incomplete_stream`, and tries again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from loadtests.profile import ChatOptions, ChatProfile
 from loadtests.users.arrival import Arrival
 from loadtests.users.chatapi import APIS, Completion, take_events
 from loadtests.users.connect import Address, Broken
-from loadtests.users.operation import UNFINISHED, Backoff, Desk, Operation, Try, Unfinished
+from loadtests.users.operation import UNFINISHED, Backoff, Desk, Operation, Subject, Try, Unfinished
 from loadtests.users.retries import status_failure
 from loadtests.users.sse import events
 from loadtests.users.wire import Exchange, Pool, request_bytes
@@ -46,7 +46,7 @@ class ChatUser:
     def __call__(self, arrival: Arrival) -> None:
         """Ask, and count how it went."""
         asked = item(arrival.rng.randrange(self.options.items))
-        operation = Operation(self.desk, arrival, CHAT, arrival.due, item=asked.id, nonce=asked.id)
+        operation = Operation(self.desk, arrival, CHAT, arrival.due, Subject(item=asked.id, nonce=asked.id))
         first = _FirstChunk()
         try:
             done = operation.perform(

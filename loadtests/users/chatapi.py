@@ -7,9 +7,10 @@ Invariant: a stream is complete only with its terminal event: a `finish_reason` 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final
 
 from loadtests.profile import ChatOptions
 from loadtests.users.connect import Broken
@@ -30,19 +31,22 @@ class Completion:
         return "".join(self.parts)
 
 
-class Api(Protocol):
+class Api(ABC):
     """A provider's wire format."""
 
-    provider: str
-    path: str
-    headers: dict[str, str]
+    provider: ClassVar[str]
+    path: ClassVar[str]
+    headers: ClassVar[Mapping[str, str]]
 
+    @abstractmethod
     def body(self, options: ChatOptions, prompt: str) -> bytes:
         """The request's body."""
 
+    @abstractmethod
     def whole(self, data: Any, into: Completion) -> None:
         """Take in a plain reply. Raises KeyError, TypeError, IndexError when it is no completion."""
 
+    @abstractmethod
     def event(self, name: str, data: Any, into: Completion) -> None:
         """Take in one event of a stream. Raises Broken when it reports an error."""
 
@@ -56,12 +60,12 @@ def _base(options: ChatOptions, prompt: str) -> dict[str, Any]:
     }
 
 
-class OpenAI:
+class OpenAI(Api):
     """POST /v1/chat/completions."""
 
     provider = "openai"
     path = "/v1/chat/completions"
-    headers: Final = {"Authorization": "Bearer brownout"}
+    headers: ClassVar[Mapping[str, str]] = {"Authorization": "Bearer brownout"}
 
     def body(self, options: ChatOptions, prompt: str) -> bytes:
         """The request; a streamed one asks for the usage, which comes in an event of its own."""
@@ -97,12 +101,12 @@ class OpenAI:
             into.output_tokens = usage.get("completion_tokens")
 
 
-class Anthropic:
+class Anthropic(Api):
     """POST /v1/messages."""
 
     provider = "anthropic"
     path = "/v1/messages"
-    headers: Final = {"x-api-key": "brownout", "anthropic-version": "2023-06-01"}
+    headers: ClassVar[Mapping[str, str]] = {"x-api-key": "brownout", "anthropic-version": "2023-06-01"}
 
     def body(self, options: ChatOptions, prompt: str) -> bytes:
         """The request."""

@@ -1,7 +1,7 @@
 """Connections to a service: gevent sockets that count their bytes, and one vocabulary for what goes wrong.
 
-Invariant: whatever breaks is a `Broken` with an `error_type` of `loadtests.metrics`; what the generator itself
-ran out of (files, ports) is never blamed on the service.
+Invariant: whatever breaks is a `Broken` with an `error_type` of `loadtests.metrics`; what the generator
+itself ran out of (files, ports) is never blamed on the service.
 """
 
 from __future__ import annotations

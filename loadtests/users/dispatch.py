@@ -87,11 +87,14 @@ class Dispatcher:
                 self._open[gevent.spawn(self._serve, arrival)] = arrival
 
     def end(self) -> None:
-        """End the users that are still at it: what they are doing is unfinished. Waits until they have ended."""
+        """End the users that are still at it, and wait for it: what they are doing is unfinished."""
         for greenlet, arrival in list(self._open.items()):
-            if greenlet not in self._begun:
+            if greenlet in self._begun:
+                greenlet.kill(Unfinished, block=False)
+            else:
                 self._count(arrival.due, "dropped")
-        gevent.killall(list(self._open), exception=Unfinished, block=True)
+                greenlet.kill(block=False)
+        gevent.joinall(list(self._open))
         self._open.clear()
         self._begun.clear()
 

@@ -1,8 +1,9 @@
 """A user that plays an episode on an OpenEnv WebSocket: reset, steps, close.
 
-Invariant of the naive manner: it does what stock clients do, and no better. After a time-out it sends the same
-message again on the same socket and takes whatever comes next as the answer. When the late reply does come,
-all later ones are one behind; the nonces in the history show it, and nothing here detects or repairs it.
+Invariant of the naive manner: it does what stock clients do, and no better. After a time-out it sends the
+same message again on the same socket and takes whatever comes next as the answer. When the late reply does
+come, all later ones are one behind; the nonces in the history show it, and nothing here detects or repairs
+it.
 
 Invariant of the careful manner: no reply is ever taken for another's. After any failure the socket is closed,
 and what happened so far is played again on a new one (the environment is deterministic), so a late reply
@@ -11,6 +12,7 @@ arrives where nobody reads.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Sequence
@@ -24,7 +26,7 @@ from loadtests.history import Ended
 from loadtests.profile import EpisodeOptions, EpisodeProfile
 from loadtests.users.arrival import Arrival
 from loadtests.users.connect import Address, Broken
-from loadtests.users.operation import UNFINISHED, Backoff, Desk, Operation, Try, Unfinished
+from loadtests.users.operation import UNFINISHED, Backoff, Desk, Entry, Operation, Subject, Try, Unfinished
 from loadtests.users.ws import WebSocket
 from loadtests.workspace import REWARDS, policy_actions
 
@@ -112,7 +114,7 @@ class _Episode:
     def play(self) -> tuple[str, str | None]:
         """Play to the end: the episode's outcome and the error type of a failed one."""
         operation = self._operation(RESET, 0, self._arrival.due)
-        data = {"seed": self._task, "nonce": f"{operation.nonce:016x}"}
+        data = {"seed": self._task, "nonce": f"{operation.subject.nonce:016x}"}
         try:
             reply = self._perform(operation, json.dumps({"type": RESET, "data": data}))
             for step, action in enumerate(self._actions, 1):
@@ -123,7 +125,7 @@ class _Episode:
                     due += self._pauses[step - 1]
                     gevent.sleep(max(due - self._desk.clock.now(), 0.0))
                 operation = self._operation(STEP, step, due)
-                data = {**action, "nonce": f"{operation.nonce:016x}"}
+                data = {**action, "nonce": f"{operation.subject.nonce:016x}"}
                 reply = self._perform(operation, json.dumps({"type": STEP, "data": data}))
         except Broken as failure:
             return FAILED, failure.error_type
@@ -137,10 +139,8 @@ class _Episode:
         if socket is None:
             return
         if politely:
-            try:
+            with contextlib.suppress(Broken):  # it is gone already, which is what was wanted
                 socket.send('{"type": "close"}', 1.0)
-            except Broken:
-                pass  # it is gone already
         socket.close(politely=politely)
 
     def _pause(self) -> float:
@@ -148,10 +148,10 @@ class _Episode:
         return min(self._arrival.rng.expovariate(1 / mean), mean * LONGEST_THINK)
 
     def _operation(self, name: str, step: int, due: float) -> Operation:
-        nonce = self._arrival.nonce(step)
-        return Operation(
-            self._desk, self._arrival, name, due, step=step, episode=True, item=self._item, nonce=nonce
-        )
+        return Operation(self._desk, self._arrival, name, due, self._subject(step))
+
+    def _subject(self, step: int) -> Subject:
+        return Subject(step=step, episode=True, item=self._item, nonce=self._arrival.nonce(step))
 
     def _perform(self, operation: Operation, message: str) -> Reply:
         """One reset or step, tries included. Raises Broken, Unfinished."""
@@ -196,34 +196,23 @@ class _Episode:
     def _replay(self, operation: Operation, step: int, message: str) -> None:
         """Send again what was answered before; a row of its own, as a part of `operation`'s try."""
         tried = Try(self._desk.clock.now())
-        ended, error_type = Ended.UNFINISHED, UNFINISHED
+        ended: Ended = Ended.UNFINISHED
+        error_type: str | None = UNFINISHED
         try:
             self._roundtrip(message, tried)
-            ended, error_type = Ended.OK, ""
+            ended, error_type = Ended.OK, None
         except Broken as failure:
             ended, error_type = Ended.ERROR, failure.error_type
             raise
         finally:
-            self._desk.write(
-                self._arrival,
-                REPLAY,
-                operation.due,
-                tried,
-                number=operation.number,
-                final=False,
-                ended=ended,
-                error_type=error_type or None,
-                step=step,
-                episode=True,
-                item=self._item,
-                nonce=self._arrival.nonce(step),
-            )
+            entry = Entry(REPLAY, operation.due, self._subject(step), number=operation.number, final=False)
+            self._desk.write(self._arrival, entry, tried, ended, error_type)
 
     def _exchange(self, operation: Operation, message: str, tried: Try) -> Reply:
         if self._socket is None:
             self._connect(tried)
         reply = self._roundtrip(message, tried)
-        if reply.done or operation.step == len(self._actions):
+        if reply.done or operation.subject.step == len(self._actions):
             tried.expected = self._expected
         return reply
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import gevent
 import locust.argument_parser
-from locust import User, events, task
+from locust import User, events
 from locust.exception import StopUser
 
 from loadtests.profile import LoadPlan
@@ -24,31 +24,33 @@ from loadtests.users.worker import FINISH_WITHIN_S, Worker
 locust.argument_parser.DEFAULT_CONFIG_FILES = ()
 
 EX_SOFTWARE = 70
-EX_IOERR = 74
 
 _worker = Worker(LoadPlan.model_validate_json(Path(os.environ[PLAN_VARIABLE]).read_bytes()))
+
+
+def _serve(user: User) -> None:
+    """Perform the plan, then end the process."""
+    try:
+        _worker.run(sys.stdin.fileno())
+    finally:
+        if _worker.defects:
+            user.environment.process_exit_code = EX_SOFTWARE
+        gevent.spawn(user.environment.runner.quit)
+    raise StopUser  # a task that returns is begun again
 
 
 class OpenModelUsers(User):  # type: ignore[misc]  # locust's types are not followed
     """All simulated users of this process."""
 
     fixed_count = 1
-
-    @task  # type: ignore[misc]
-    def serve(self) -> None:
-        """Perform the plan, then end the process."""
-        try:
-            _worker.run(sys.stdin.fileno())
-        finally:
-            if _worker.defects:
-                self.environment.process_exit_code = EX_SOFTWARE
-            gevent.spawn(self.environment.runner.quit)
-        raise StopUser  # a task that returns is begun again
+    tasks = (_serve,)
 
 
-@events.quitting.add_listener  # type: ignore[misc]
 def _on_quitting(**_: Any) -> None:
     """A signal ends the process: what is open is written down as unfinished first."""
     _worker.hurry()
     if _worker.started:
         _worker.finished.wait(FINISH_WITHIN_S)
+
+
+events.quitting.add_listener(_on_quitting)

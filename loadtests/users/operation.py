@@ -29,9 +29,37 @@ _NONCE_DIGITS: Final = 16
 _HEX: Final = frozenset("0123456789abcdef")
 _MOST_NONCE: Final = 200
 
+# plain integers: combining members of an IntFlag makes an object each time, at a microsecond apiece
+_FINAL, _EPISODE, _STEP = int(Has.FINAL), int(Has.EPISODE), int(Has.STEP)
+_NONCE, _NONCE_TEXT = int(Has.NONCE), int(Has.NONCE_TEXT)
+_REPLY, _REPLY_TEXT = int(Has.REPLY_NONCE), int(Has.REPLY_TEXT)
+_REWARD, _EXPECTED = int(Has.REWARD), int(Has.EXPECTED)
+_DONE_KNOWN, _DONE, _CONNECTION = int(Has.DONE_KNOWN), int(Has.DONE), int(Has.CONNECTION)
 
-class Unfinished(gevent.GreenletExit):
-    """The run is over: thrown into greenlets that are still at something."""
+
+class Unfinished(BaseException):
+    """The run is over: thrown into greenlets that are still at something. No error, so none catches it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an operation is about: its step of an episode, its task or question, the nonce that it carries."""
+
+    step: int | None = None
+    episode: bool = False
+    item: str | None = None
+    nonce: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Which try of which operation a row is about: the `number`-th (from 0), and whether it is the last."""
+
+    operation: str
+    due: float
+    subject: Subject
+    number: int
+    final: bool
 
 
 @dataclass(slots=True)
@@ -96,65 +124,26 @@ class Desk:
         self._workload_id = history.intern(workload)
 
     def write(
-        self,
-        arrival: Arrival,
-        operation: str,
-        due: float,
-        tried: Try,
-        *,
-        number: int,
-        final: bool,
-        ended: Ended,
-        error_type: str | None,
-        step: int | None,
-        episode: bool,
-        item: str | None,
-        nonce: int | str | None,
+        self, arrival: Arrival, entry: Entry, tried: Try, ended: Ended, error_type: str | None
     ) -> float:
-        """Write one try's row and count it; the time that it ended (now)."""
+        """Write one try's row and count it; the time that it ended (now). Raises OSError (a full disk)."""
         now = self.clock.now()
-        history = self.history
-        flags = Has.FINAL.value if final else 0
-        sent_nonce = reply_nonce = 0
-        if isinstance(nonce, int):
-            flags |= Has.NONCE.value
-            sent_nonce = nonce
-        elif nonce is not None:
-            flags |= Has.NONCE.value | Has.NONCE_TEXT.value
-            sent_nonce = history.intern(nonce)
-        reply = tried.reply_nonce
-        if reply is not None:
-            flags |= Has.REPLY_NONCE.value
-            if len(reply) == _NONCE_DIGITS and _HEX.issuperset(reply):
-                reply_nonce = int(reply, 16)
-            else:
-                flags |= Has.REPLY_TEXT.value
-                reply_nonce = history.intern(reply) if reply == nonce else history.define(reply[:_MOST_NONCE])
-        if tried.reward is not None:
-            flags |= Has.REWARD.value
-        if tried.expected is not None:
-            flags |= Has.EXPECTED.value
-        if tried.done is not None:
-            flags |= Has.DONE_KNOWN.value | (Has.DONE.value if tried.done else 0)
-        if episode:
-            flags |= Has.EPISODE.value
-        if step is not None:
-            flags |= Has.STEP.value
-        if tried.connection >= 0:
-            flags |= Has.CONNECTION.value
+        subject, history = entry.subject, self.history
+        nonce, nonce_flags = self._nonce(subject.nonce)
+        reply, reply_flags = self._reply(tried.reply_nonce, subject.nonce)
         history.append(
             self._workload_id,
             arrival.ordinal,
             arrival.ordinal,
-            history.intern(item),
-            history.intern(operation),
-            step or 0,
-            number,
-            flags,
-            sent_nonce,
-            reply_nonce,
+            history.intern(subject.item),
+            history.intern(entry.operation),
+            subject.step or 0,
+            entry.number,
+            _flags(entry, tried) | nonce_flags | reply_flags,
+            nonce,
+            reply,
             max(tried.connection, 0),
-            due,
+            entry.due,
             tried.start,
             now,
             ended.value,
@@ -166,47 +155,56 @@ class Desk:
             tried.received,
             arrival.trace,
         )
-        self.telemetry.attempts.add((self.phases.at(due), self.workload, operation, error_type))
+        phase = self.phases.at(entry.due)
+        self.telemetry.attempts.add((phase, self.workload, entry.operation, error_type))
         return now
+
+    def _nonce(self, nonce: int | str | None) -> tuple[int, int]:
+        if nonce is None:
+            return 0, 0
+        if isinstance(nonce, int):
+            return nonce, _NONCE
+        return self.history.intern(nonce), _NONCE | _NONCE_TEXT
+
+    def _reply(self, reply: str | None, nonce: int | str | None) -> tuple[int, int]:
+        """What the reply echoes; a text of the server's own making is kept, but not remembered."""
+        if reply is None:
+            return 0, 0
+        if reply == nonce:
+            return self.history.intern(reply), _REPLY | _REPLY_TEXT
+        if len(reply) == _NONCE_DIGITS and _HEX.issuperset(reply):
+            return int(reply, 16), _REPLY
+        return self.history.define(reply[:_MOST_NONCE]), _REPLY | _REPLY_TEXT
+
+
+def _flags(entry: Entry, tried: Try) -> int:
+    flags = _FINAL if entry.final else 0
+    if entry.subject.episode:
+        flags |= _EPISODE
+    if entry.subject.step is not None:
+        flags |= _STEP
+    if tried.reward is not None:
+        flags |= _REWARD
+    if tried.expected is not None:
+        flags |= _EXPECTED
+    if tried.done is not None:
+        flags |= _DONE_KNOWN | _DONE if tried.done else _DONE_KNOWN
+    if tried.connection >= 0:
+        flags |= _CONNECTION
+    return flags
 
 
 class Operation:
-    """One operation of an arrival. `perform` runs it; `duration_s`, `error_type` and `end` say how it went."""
+    """One operation of an arrival. `perform` runs it; `duration_s`, `error_type`, `end` say how it went."""
 
-    __slots__ = (
-        "arrival",
-        "desk",
-        "due",
-        "end",
-        "episode",
-        "error_type",
-        "item",
-        "name",
-        "nonce",
-        "number",
-        "step",
-    )
+    __slots__ = ("arrival", "desk", "due", "end", "error_type", "name", "number", "subject")
 
-    def __init__(
-        self,
-        desk: Desk,
-        arrival: Arrival,
-        name: str,
-        due: float,
-        *,
-        step: int | None = None,
-        episode: bool = False,
-        item: str | None = None,
-        nonce: int | str | None = None,
-    ) -> None:
+    def __init__(self, desk: Desk, arrival: Arrival, name: str, due: float, subject: Subject) -> None:
         self.desk = desk
         self.arrival = arrival
         self.name = name
         self.due = due
-        self.step = step
-        self.episode = episode
-        self.item = item
-        self.nonce = nonce
+        self.subject = subject
         self.number = 0
         self.end = due
         self.error_type: str | None = None
@@ -257,17 +255,5 @@ class Operation:
 
     def _write(self, tried: Try, ended: Ended, error_type: str | None, *, final: bool) -> None:
         self.error_type = error_type
-        self.end = self.desk.write(
-            self.arrival,
-            self.name,
-            self.due,
-            tried,
-            number=self.number,
-            final=final,
-            ended=ended,
-            error_type=error_type,
-            step=self.step,
-            episode=self.episode,
-            item=self.item,
-            nonce=self.nonce,
-        )
+        entry = Entry(self.name, self.due, self.subject, number=self.number, final=final)
+        self.end = self.desk.write(self.arrival, entry, tried, ended, error_type)

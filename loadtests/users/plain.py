@@ -10,7 +10,7 @@ from loadtests.profile import HttpOptions, HttpProfile, HttpRequest
 from loadtests.users.arrival import Arrival
 from loadtests.users.chat import JITTER, LONGEST_BACKOFF_S
 from loadtests.users.connect import Address, Broken
-from loadtests.users.operation import UNFINISHED, Backoff, Desk, Operation, Try, Unfinished
+from loadtests.users.operation import UNFINISHED, Backoff, Desk, Operation, Subject, Try, Unfinished
 from loadtests.users.retries import status_failure
 from loadtests.users.wire import Exchange, Pool, request_bytes
 
@@ -35,7 +35,7 @@ class HttpUser:
         """Send them, and count how it went."""
         due = arrival.due
         for step, (request, made) in enumerate(self._requests):
-            operation = Operation(self.desk, arrival, request.name, due, step=step)
+            operation = Operation(self.desk, arrival, request.name, due, Subject(step=step))
             try:
                 self._perform(operation, request, made)
             except Broken:

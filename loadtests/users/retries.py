@@ -23,7 +23,7 @@ def status_failure(status: int, headers: Mapping[str, str], detail: str) -> Brok
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The wait that `retry-after-ms` or `Retry-After` (seconds or a date) asks for, in seconds; None without."""
+    """The wait that `retry-after-ms` or `Retry-After` (seconds or a date) asks for, in seconds, or None."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000

@@ -1,7 +1,7 @@
 """Server-sent events, read from a body as it comes (WHATWG HTML, section 9.2.6).
 
-Only `event` and `data` matter here; comments, ids and retry hints are skipped. An event that the stream breaks
-off in, before its blank line, is not delivered: that is what the standard says, and what the SDKs do.
+Only `event` and `data` matter here; comments, ids and retry hints are skipped. An event that the stream
+breaks off in, before its blank line, is not delivered: so says the standard, and so do the SDKs.
 """
 
 from __future__ import annotations

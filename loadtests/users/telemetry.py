@@ -1,11 +1,12 @@
 """Metrics counted in the process, and sent as cumulative OpenTelemetry points on an interval.
 
-Invariant: recording costs a dictionary look-up and a bisection, and never waits: sending is done in a greenlet
-of its own, and a report that is lost costs nothing, since the next one holds it too. All points of a report
-have one time, and streams are bounded in number: past `MOST_STREAMS` of a metric the rest share one, marked
-`otel.metric.overflow` as the specification has it.
+Invariant: recording costs a dictionary look-up and a bisection, and never waits: sending is done in a
+greenlet of its own, and a report that is lost costs nothing, since the next one holds it too. All points of a
+report have one time, and streams are bounded in number: past `MOST_STREAMS` of a metric the rest share one,
+marked `otel.metric.overflow` as the specification has it.
 
-The SDK's own instruments cost 7 µs a record and aggregate by attribute dictionaries; only its exporter is used.
+The SDK's own instruments cost 7 µs a record and aggregate by attribute dictionaries; only its exporter is
+used.
 """
 
 from __future__ import annotations

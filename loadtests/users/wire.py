@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client: one exchange at a time on a gevent socket, parsed by httptools.
 
-Invariant: a connection goes back to the pool only after a whole response with nothing behind it, so no request
-ever meets what was left of another. After a time-out it is closed: HTTP has no way to ask again on it.
+Invariant: a connection goes back to the pool only after a whole response with nothing behind it, so no
+request ever meets what was left of another. After a time-out it is closed: HTTP cannot ask again on it.
 
 Locust's FastHttpUser costs four times as much a request, and hides what happens to the connection.
 """
@@ -63,7 +63,7 @@ class Exchange:
     """One request and its response, read as it comes. A context manager; `tried` is told what happens."""
 
     def __init__(self, pool: Pool, tried: Try, timeout_s: float, *, head_only: bool = False) -> None:
-        """`timeout_s` is for each read; `head_only` for responses without a body whatever their headers say."""
+        """`timeout_s` is for each read; `head_only`: the response has no body, whatever it says."""
         self.status = 0
         self.headers: dict[str, str] = {}
         self.complete = False

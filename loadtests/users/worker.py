@@ -1,8 +1,8 @@
 """A worker: one Locust process at its plan, from its first report to its last.
 
-Invariant: every operation that was begun is in the history and in the metrics before the last report says that
-both are complete. Whoever started the worker ends it by a line on its stdin or by closing it; either way it
-ends by itself, soon.
+Invariant: every operation that was begun is in the history and in the metrics before the last report says
+that both are complete. Whoever started the worker ends it by a line on its stdin or by closing it; either way
+it ends by itself, soon.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ request, and must not. (It is not called `websocket`: Locust puts this folder on
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -16,7 +17,6 @@ from wsproto.events import (
     AcceptConnection,
     BytesMessage,
     CloseConnection,
-    Message,
     Ping,
     RejectConnection,
     RejectData,
@@ -75,14 +75,12 @@ class WebSocket:
     def close(self, *, politely: bool = True) -> None:
         """Close it: with a close frame if `politely`, and in any case without waiting for an answer."""
         if politely and not self._closed:
-            try:
+            with contextlib.suppress(Broken):  # it is gone already, which is what was wanted
                 self._write(CloseConnection(code=1000), 1.0)
-            except Broken:
-                pass  # it is gone already, which is what was wanted
         self._closed = True
         self.connection.close()
 
-    def _write(self, event: Message | CloseConnection, timeout: float) -> None:
+    def _write(self, event: TextMessage | CloseConnection, timeout: float) -> None:
         try:
             data = self._protocol.send(event)
         except LocalProtocolError as error:

@@ -1,0 +1,49 @@
+"""What a proxy server has: its proxies, their toxics, and the leases that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds what is injected, and after how many milliseconds without a renewal it goes."""
+
+    holder: str
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToxicInfo:
+    """A toxic as the server has it, in Toxiproxy's units."""
+
+    name: str
+    type: str
+    stream: str
+    toxicity: float
+    attributes: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: Any) -> ToxicInfo:
+        """From the API's JSON. Raises KeyError, TypeError or AttributeError when it is no toxic."""
+        attributes = {str(key): int(number) for key, number in value["attributes"].items()}
+        return cls(value["name"], value["type"], value["stream"], float(value["toxicity"]), attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyInfo:
+    """A proxy as the server has it; `listen` and `upstream` are host:port."""
+
+    name: str
+    listen: str
+    upstream: str
+    enabled: bool
+    toxics: tuple[ToxicInfo, ...] = ()
+
+    @classmethod
+    def of(cls, value: Any) -> ProxyInfo:
+        """From the API's JSON. Raises KeyError, TypeError or AttributeError when it is no proxy."""
+        toxics = tuple(ToxicInfo.of(toxic) for toxic in value["toxics"])
+        return cls(value["name"], value["listen"], value["upstream"], bool(value["enabled"]), toxics)
