@@ -1,6 +1,6 @@
 """The shipped experiments: they resolve, and their plans are known.
 
-`BROWNOUT_GOLDEN=write pytest tests/planning` writes the plans again, to be looked at and committed.
+`BROWNOUT_REGENERATE=1 pytest tests/planning` writes the plans again, to be looked at and committed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def test_the_plan_of_a_shipped_experiment_is_the_known_one(name: str) -> None:
     """What a run would do and touch does not change unseen."""
     text = plan_text(make_plan(resolve(name, project=find_project()), 1, 10))
     path = GOLDEN / f"{name}.txt"
-    if os.environ.get("BROWNOUT_GOLDEN") == "write":
+    if os.environ.get("BROWNOUT_REGENERATE"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert text == path.read_text()

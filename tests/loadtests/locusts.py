@@ -1,0 +1,189 @@
+"""Real Locust processes for tests, what they report, and what they wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from loadtests import runner
+from loadtests.columns import read_table
+from loadtests.profile import LoadPlan
+
+WITHIN_S = 30.0
+
+Row = dict[str, Any]
+
+
+def wait_until(holds: Callable[[], bool], what: str, within_s: float = WITHIN_S) -> None:
+    """Wait for a condition, and fail with its name when it does not come about."""
+    until = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < until, f"not within {within_s:g} s: {what}"
+        time.sleep(0.01)
+
+
+class Receiver:
+    """An OTLP/HTTP receiver that keeps each report."""
+
+    def __init__(self) -> None:
+        self.reports: list[ExportMetricsServiceRequest] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                report = ExportMetricsServiceRequest()
+                report.ParseFromString(self.rfile.read(int(self.headers["content-length"])))
+                assert self.path == "/v1/metrics"
+                receiver.reports.append(report)
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def handle(self) -> None:
+                with contextlib.suppress(ConnectionResetError):  # its client may be killed
+                    super().handle()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def points(self, metric: str, **wanted: str) -> list[tuple[dict[str, str], Any]]:
+        """The points of a metric in the last report; `wanted` filters by the last part of attribute names."""
+        found = []
+        for each in self.reports[-1].resource_metrics[0].scope_metrics[0].metrics if self.reports else ():
+            if each.name == metric:
+                for point in getattr(each, each.WhichOneof("data")).data_points:
+                    attributes = {a.key: a.value.string_value for a in point.attributes}
+                    short = {key.rsplit(".", 1)[-1]: value for key, value in attributes.items()}
+                    if all(short.get(name) == value for name, value in wanted.items()):
+                        found.append((attributes, point))
+        return found
+
+    def heard(self, metric: str) -> bool:
+        return bool(self.points(metric))
+
+    def count(self, metric: str, **wanted: str) -> int:
+        """The sum of counters, or of histograms' counts."""
+        return sum(
+            point.count if hasattr(point, "bucket_counts") else int(point.as_int)
+            for _, point in self.points(metric, **wanted)
+        )
+
+
+class Load:
+    """A Locust process at a plan."""
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
+        self.receiver = Receiver()
+        self.history = folder / "history"
+        self.phases: list[tuple[str, float]] = []
+        defaults = {
+            "run": "run-1",
+            "seed": 7,
+            "otlp_endpoint": self.receiver.endpoint,
+            "history": str(self.history),
+            "export_interval_s": 0.1,
+            "drain_s": 2.0,
+        }
+        self.plan = LoadPlan.model_validate({**defaults, **plan})
+        path = folder / "load.json"
+        path.write_text(self.plan.model_dump_json(by_alias=True))
+        self._log = folder / "locust.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                runner.locust_command(path),
+                env=runner.environment(path),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def ready(self) -> Load:
+        wait_until(lambda: self.receiver.heard(runner.READY_METRIC) or self.process.poll() is not None, "ready")
+        assert self.process.poll() is None, self.log
+        return self
+
+    def begin(self, phase: str) -> float:
+        """Begin a phase now; returns when that was."""
+        now = time.time()
+        self.phases.append((phase, now))
+        self._say(runner.phase_line(phase, now))
+        return now
+
+    def stop(self) -> int:
+        """Say stop, and wait for the end; returns the exit code."""
+        self._say(runner.stop_line())
+        return self.ended()
+
+    def hang_up(self) -> None:
+        """Close its stdin, as a conductor's death does."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def ended(self, within_s: float = WITHIN_S) -> int:
+        return self.process.wait(within_s)
+
+    @property
+    def table(self) -> pa.Table:
+        return read_table(self.history, self.phases)
+
+    def rows(self, **wanted: Any) -> list[Row]:
+        """The history's rows whose columns have the wanted values."""
+        return [row for row in self.table.to_pylist() if all(row[k] == v for k, v in wanted.items())]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+        self.process.wait()
+        self.receiver.stop()
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode())
+        self.process.stdin.flush()
+
+
+@contextlib.contextmanager
+def locust(folder: Path, **plan: Any) -> Iterator[Load]:
+    """A Locust process that is ready for its first phase; killed at the end if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    load = Load(folder, plan)
+    try:
+        yield load.ready()
+    finally:
+        load.close()
+
+
+def workload(name: str, url: str, user: str, *, arrivals: str = "5/s", **options: Any) -> dict[str, Any]:
+    """One workload of a plan. Options of the profile itself begin with `profile_`."""
+    own = {key.removeprefix("profile_"): options.pop(key) for key in list(options) if "profile_" in key}
+    profile = {"user": user, "service": name, "arrivals": arrivals, "with": options, **own}
+    return {"name": name, "url": url, "profile": profile}
