@@ -60,6 +60,8 @@ def judge(evidence: Evidence) -> Verdict:
     faults = tuple(_fault(fault, evidence, spans) for fault in plan.faults)
     load = load_report(evidence)
     required = [f for r in plan.requirements for f in _require(r, evidence, spans)] if spans else []
+    if ending == "not-steady":
+        required = [_undisturbed(finding) for finding in required]
     before = preconditions(plan, events, spans, ending, faults, load, evidence.samples)
     effects = [fault.effect for fault in faults if fault.effect is not None]
     findings = (*before, *effects, *required)
@@ -219,6 +221,14 @@ def _effect(fault: PlannedFault, samples: Samples, baseline: PhaseSpan, window: 
 
 def _require(requirement: Requirement, evidence: Evidence, spans: dict[Phase, PhaseSpan]) -> list[Finding]:
     return [_judge_in(requirement, phase, evidence, spans) for phase in requirement.phases]
+
+
+def _undisturbed(finding: Finding) -> Finding:
+    """A breach of a run that injected nothing says nothing of the fault: the run is inconclusive, not failed."""
+    if finding.outcome is not Outcome.FAIL:
+        return finding
+    reason = f"missed before any fault was injected: {finding.reason}"
+    return finding.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "reason": reason})
 
 
 def _judge_in(

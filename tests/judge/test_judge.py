@@ -232,6 +232,19 @@ def test_recovery_counts_from_the_last_heal() -> None:
     assert finding.value == 0.0
 
 
+def test_a_breach_without_any_fault_is_inconclusive() -> None:
+    """A baseline that misses its objective stops the run: exit 3, since no fault was ever in place."""
+    story = (
+        PhaseStarted(phase="baseline", t=T0),
+        BaselineJudged(steady=False, findings=(), t=T0 + 3),
+        ArrivalsEnded(t=T0 + 3),
+        RunEnded(ending="not-steady", t=T0 + 4),
+    )
+    verdict = judge(evidence(story, seen=samples(bad_in=["baseline"])))
+    assert (verdict.outcome, verdict.exit_code) == (Outcome.INCONCLUSIVE, 3)
+    assert any("missed before any fault" in reason for reason in verdict.reasons)
+
+
 WINDOW = Window(start=T0, end=T0 + 3, phase="baseline")
 
 
