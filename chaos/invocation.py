@@ -90,7 +90,7 @@ def invoke(options: Options) -> Exit:
     jobs = _jobs(options, project)
     out = options.out or project.runs
     results: list[Result] = []
-    with Interrupts() as interrupts, Stage(project.config.lease) as stage:
+    with Interrupts() as interrupts, _stage(project) as stage:
         for demo in dict.fromkeys(s.demo for job in jobs for s in job.plan.services if s.demo):
             stage.start_demo(demo)
         for index, job in enumerate(jobs, 1):
@@ -102,6 +102,15 @@ def invoke(options: Options) -> Exit:
             if interrupts.ending is not None:
                 break
     return _conclude(options, jobs, results)
+
+
+def _stage(project: ProjectFolder) -> Stage:
+    port = project.config.otlp_port
+    try:
+        return Stage(project.config.lease, port)
+    except OSError as error:
+        place = f"otlp_port {port}" if port else "the receiver"
+        raise BadInput.of(place, f"it cannot be listened on: {error}", "otlp_port: 0 takes a free one") from error
 
 
 def _jobs(options: Options, project: ProjectFolder) -> list[Job]:

@@ -26,12 +26,12 @@ DEMO_WITHIN_S = 60.0
 class Stage:
     """The receiver, the keeper and the demo services of one invocation."""
 
-    def __init__(self, lease_s: float) -> None:
-        self.lease_s = lease_s
+    def __init__(self, lease_s: float, otlp_port: int = 0) -> None:
+        """Starts receiver and keeper. Raises OSError when `otlp_port` (0: any) cannot be had."""
+        self.receiver = Receiver(port=otlp_port)
+        self.receiver.start()
         self.registration = Registration()
         name = self.registration.stage.stage
-        self.receiver = Receiver()
-        self.receiver.start()
         environment = {MARKER: name, "OTEL_EXPORTER_OTLP_ENDPOINT": self.receiver.endpoint}
         self.keeper = Keeper(lease_s, environment=environment, pass_fds=[self.registration.keeper_fd])
         self._logs = self.registration.stage.logs

@@ -370,6 +370,9 @@ class Project(Model):
     )
     runs: str = Field("runs", description="Where run folders go.")
     lease: Duration = Field(10.0, ge=1, description="How long a fault outlives a conductor that died.")
+    otlp_port: int = Field(
+        0, ge=0, le=65535, description="Where services of your own send OTLP/HTTP metrics; 0: any free port."
+    )
 
     @field_validator("allow_hosts")
     @classmethod

@@ -71,7 +71,8 @@ class EpisodeUser:
     def __call__(self, arrival: Arrival) -> None:
         """Play it, and count how it went."""
         begun = arrival.due
-        outcome, error_type = FAILED, None
+        outcome = FAILED
+        error_type: str | None = "generator_error"  # unless it ends in one of its own ways
         episode = _Episode(self, arrival)
         try:
             outcome, error_type = episode.play()

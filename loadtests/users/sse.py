@@ -28,14 +28,15 @@ def events(chunks: Iterable[bytes]) -> Iterator[tuple[str, str]]:
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Whole lines, whichever of the three line ends they have."""
+    """Whole lines, whichever of the three line ends they have, as soon as they end."""
     rest = b""
+    after_return = False
     for chunk in chunks:
-        rest += chunk
-        if rest.endswith(b"\r"):
-            continue  # the rest of a \r\n may be in the next chunk
-        *lines, rest = rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        if not chunk:
+            continue
+        if after_return and chunk.startswith(b"\n"):
+            chunk = chunk[1:]  # the second half of a line end that was cut in two
+        after_return = chunk.endswith(b"\r")
+        *lines, rest = (rest + chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).split(b"\n")
         for line in lines:
             yield line.decode("utf-8", "replace")
-    if rest.endswith(b"\r"):
-        yield rest[:-1].decode("utf-8", "replace")

@@ -115,8 +115,10 @@ class Worker:
             self._serve()
         finally:
             gevent.killall([flusher, listener], block=True)
-            self._finish(exporter)
-            self.finished.set()
+            try:
+                self._finish(exporter)
+            finally:
+                self.finished.set()
 
     def _serve(self) -> None:
         self._begin.wait()

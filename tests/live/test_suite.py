@@ -107,3 +107,20 @@ def test_with_a_real_toxiproxy(tmp_path: Path, toxiproxy: str) -> None:
 
     with urllib.request.urlopen(f"{toxiproxy}/proxies") as reply:
         assert json.load(reply) == {}
+
+
+def test_a_new_project_runs_as_it_is(tmp_path: Path) -> None:
+    """What `brownout init` lays out validates and runs, without an edit."""
+
+    def brownout(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "chaos", *args], cwd=cwd, capture_output=True, text=True, check=False
+        )
+
+    assert brownout("init", "mine", cwd=tmp_path).returncode == 0
+    project = tmp_path / "mine"
+    (experiment,) = (project / "chaos" / "experiments").glob("*.yaml")
+    assert brownout("validate", ".", cwd=project).returncode == 0
+    done = brownout("run", experiment.stem, cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((project / "runs").iterdir())) == 1

@@ -64,6 +64,7 @@ class Receiver:
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
 
     def stop(self) -> None:
+        """Refuse connections from now on."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -81,6 +82,7 @@ class Receiver:
         return found
 
     def heard(self, metric: str) -> bool:
+        """Whether the last report holds the metric."""
         return bool(self.points(metric))
 
     def count(self, metric: str, **wanted: str) -> int:
@@ -121,10 +123,14 @@ class Load:
 
     @property
     def log(self) -> str:
+        """What the process has printed."""
         return self._log.read_text()
 
     def ready(self) -> Load:
-        wait_until(lambda: self.receiver.heard(runner.READY_METRIC) or self.process.poll() is not None, "ready")
+        """Wait for the first report."""
+        wait_until(
+            lambda: self.receiver.heard(runner.READY_METRIC) or self.process.poll() is not None, "ready"
+        )
         assert self.process.poll() is None, self.log
         return self
 
@@ -146,10 +152,12 @@ class Load:
         self.process.stdin.close()
 
     def ended(self, within_s: float = WITHIN_S) -> int:
+        """Wait for the end; returns the exit code."""
         return self.process.wait(within_s)
 
     @property
     def table(self) -> pa.Table:
+        """The history so far."""
         return read_table(self.history, self.phases)
 
     def rows(self, **wanted: Any) -> list[Row]:
@@ -157,6 +165,7 @@ class Load:
         return [row for row in self.table.to_pylist() if all(row[k] == v for k, v in wanted.items())]
 
     def close(self) -> None:
+        """Kill it if need be, and stop its receiver."""
         if self.process.poll() is None:
             self.process.kill()
         if self.process.stdin is not None:

@@ -80,7 +80,12 @@ def load(demos: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
     with contextlib.ExitStack() as stack:
         urls = {
             name: stack.enter_context(openenv(say))
-            for name, say in {"garbage": _garbage, "error": _error, "mute": _mute, "leaving": _leaving}.items()
+            for name, say in {
+                "garbage": _garbage,
+                "error": _error,
+                "mute": _mute,
+                "leaving": _leaving,
+            }.items()
         }
         urls |= {"refused": refused(), "full": stack.enter_context(tcp(_shut_door))}
         urls["slams"] = stack.enter_context(tcp(lambda _: None))
@@ -98,7 +103,9 @@ def load(demos: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
             locust(tmp_path_factory.mktemp("episodes"), workloads=workloads, drain_s=15.0)
         )
         load.begin("baseline")
-        wait_until(lambda: load.receiver.count(metrics.ARRIVALS) >= EPISODES * len(workloads) + 20, "arrivals")
+        wait_until(
+            lambda: load.receiver.count(metrics.ARRIVALS) >= EPISODES * len(workloads) + 20, "arrivals"
+        )
         assert load.stop() == 0, load.log
         yield load
 
@@ -178,9 +185,7 @@ def test_rewards_are_those_that_the_policies_earn(load: Load) -> None:
 def test_every_operation_is_told_once_and_by_both(load: Load) -> None:
     """Each operation has exactly one final row; metrics and history agree on operations and attempts."""
     rows = load.rows()
-    finals = Counter(
-        (row["workload"], row["episode"], row["step"]) for row in rows if row["final"]
-    )
+    finals = Counter((row["workload"], row["episode"], row["step"]) for row in rows if row["final"])
     assert set(finals.values()) == {1}
     steps = sum(1 for row in rows if row["final"])
     assert load.receiver.count(metrics.STEP_DURATION) == steps

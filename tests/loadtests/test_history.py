@@ -185,7 +185,7 @@ def test_two_workers_never_share_a_file(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"not a history", os.urandom(200), b'\x01\x02\x00\x00\x00{}'],
+    [b"", b"not a history", os.urandom(200), b"\x01\x02\x00\x00\x00{}"],
     ids=["empty", "text", "noise", "header without fields"],
 )
 def test_a_foreign_file_is_refused(folder: Path, content: bytes) -> None:

@@ -14,7 +14,12 @@ boundaries = st.lists(st.floats(0, 1e6), max_size=20)
 
 def test_what_the_caller_has_set_does_not_change_the_load(tmp_path: Path) -> None:
     """Locust's and OpenTelemetry's own variables are left behind, and loopback is never sent to a proxy."""
-    caller = {"LOCUST_RUN_TIME": "1s", "OTEL_EXPORTER_OTLP_HEADERS": "k=v", "NO_PROXY": "example.org", "A": "b"}
+    caller = {
+        "LOCUST_RUN_TIME": "1s",
+        "OTEL_EXPORTER_OTLP_HEADERS": "k=v",
+        "NO_PROXY": "example.org",
+        "A": "b",
+    }
     kept = runner.environment(tmp_path / "plan.json", caller)
     assert not [name for name in kept if name.startswith(("LOCUST_", "OTEL_"))]
     assert kept["A"] == "b"

@@ -28,6 +28,7 @@ class Request:
         self.over = False
 
     def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
         self.connection.sendall(data)
 
     def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
@@ -37,6 +38,7 @@ class Request:
         self.send(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
 
     def close(self) -> None:
+        """End the connection once this request is done with."""
         self.over = True
 
     def reset(self) -> None:
