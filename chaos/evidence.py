@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from loadtests.columns import read_table
 
 from chaos.documents.problems import BadInput
 from chaos.journal import Event, PhaseStarted, RunStarted, read_events
 from chaos.plan import Plan
+from loadtests.columns import read_table
 from probes.metrics_file import read_samples
 from slo.series import Samples
 

@@ -110,7 +110,9 @@ def _stage(project: ProjectFolder) -> Stage:
         return Stage(project.config.lease, port)
     except OSError as error:
         place = f"otlp_port {port}" if port else "the receiver"
-        raise BadInput.of(place, f"it cannot be listened on: {error}", "otlp_port: 0 takes a free one") from error
+        raise BadInput.of(
+            place, f"it cannot be listened on: {error}", "otlp_port: 0 takes a free one"
+        ) from error
 
 
 def _jobs(options: Options, project: ProjectFolder) -> list[Job]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from probes.episodes import judge_invariant
 
 from chaos.evidence import Evidence
 from chaos.exits import Exit, exit_for
@@ -33,6 +32,7 @@ from chaos.plan import Plan, PlannedFault
 from chaos.preconditions import preconditions
 from chaos.verdict import Ending, FaultReport, LoadReport, PhaseSpan, Verdict
 from loadtests import metrics
+from probes.episodes import judge_invariant
 from slo.evaluate import judge_objective
 from slo.evidence import judge_effect
 from slo.finding import Finding, Window
@@ -224,7 +224,7 @@ def _require(requirement: Requirement, evidence: Evidence, spans: dict[Phase, Ph
 
 
 def _undisturbed(finding: Finding) -> Finding:
-    """A breach of a run that injected nothing says nothing of the fault: the run is inconclusive, not failed."""
+    """A breach of a run that injected nothing says nothing of the fault: inconclusive, not failed."""
     if finding.outcome is not Outcome.FAIL:
         return finding
     reason = f"missed before any fault was injected: {finding.reason}"

@@ -26,7 +26,7 @@ EPISODE_DURATION: Final = "brownout.episode.duration"
 """Histogram, s. A whole episode; `brownout.episode.outcome` is `completed`, `failed` or `unfinished`."""
 EPISODE_OUTCOME: Final = "brownout.episode.outcome"
 CHAT_DURATION: Final = "gen_ai.client.operation.duration"
-"""Histogram, s. One chat completion; `gen_ai.operation.name`, `gen_ai.provider.name`, `gen_ai.request.model`."""
+"""Histogram, s. A chat completion; `gen_ai.operation.name`, `gen_ai.provider.name`, `gen_ai.request.model`."""
 FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
 """Histogram, s. Of streamed chat completions."""
 TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105 - a metric's name
@@ -41,12 +41,12 @@ STREAMS: Final = "brownout.streams"
 """Sum. Reply streams; `brownout.stream.terminal` is `true` when the terminal event was seen, else `false`."""
 STREAM_TERMINAL: Final = "brownout.stream.terminal"
 ARRIVALS: Final = "brownout.arrivals"
-"""Sum. `brownout.arrival.state`: `served`, `late` (begun over 10 ms after its time), `dropped` (never begun)."""
+"""Sum. `brownout.arrival.state`: `served`, `late` (begun over 10 ms after its time), `dropped` (never)."""
 ARRIVAL_STATE: Final = "brownout.arrival.state"
 USERS: Final = "brownout.users"
 """Gauge. Arrivals that are open."""
 UTILIZATION: Final = "brownout.generator.utilization"
-"""Gauge, 1. The share of one core that the worker used since its last report; near 1 its latencies are its own."""
+"""Gauge, 1. The share of a core that the worker used since its last report; near 1 latencies are its own."""
 
 FINAL: Final = "brownout.generator.final"
 """Gauge, 1. Sent once, with a worker's last report: its numbers and its history are complete."""
@@ -54,6 +54,6 @@ FINAL: Final = "brownout.generator.final"
 PRIMARY: Final[dict[str, str]] = {"episode": STEP_DURATION, "chat": CHAT_DURATION, "http": HTTP_OPERATION}
 """The duration histogram that tells how one kind of user fares; default fault effects read it."""
 
-DURATION_BOUNDARIES_S: Final[tuple[float, ...]] = tuple(round(0.001 * 2 ** (i / 2), 6) for i in range(0, 40))
+DURATION_BOUNDARIES_S: Final[tuple[float, ...]] = tuple(round(0.001 * 2 ** (i / 2), 6) for i in range(40))
 """Default boundaries of duration histograms: 1 ms to about 741 s, two a doubling."""
-TOKEN_BOUNDARIES: Final[tuple[float, ...]] = tuple(float(4**i) for i in range(0, 14))
+TOKEN_BOUNDARIES: Final[tuple[float, ...]] = tuple(float(4**i) for i in range(14))

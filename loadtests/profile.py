@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from slo.model import Model
-from slo.quantities import Duration, Rate, Size
+from slo.quantities import Duration, Rate
 
 ClientManner = Literal["naive", "careful"]
-"""naive: retries on the same socket after a time-out, as stock clients do. careful: a new connection first."""
+"""naive: after a time-out it retries on the same socket, as stock clients do. careful: on a new one."""
 
 
 class EpisodeOptions(Model):

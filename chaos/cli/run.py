@@ -6,9 +6,13 @@ from pathlib import Path
 
 import click
 
+from chaos.cli.completion import complete_runnable
+
 
 @click.command("run")
-@click.argument("experiments", nargs=-1, required=True, metavar="EXPERIMENT...")
+@click.argument(
+    "experiments", nargs=-1, required=True, metavar="EXPERIMENT...", shell_complete=complete_runnable
+)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeat a run's draws; random if left out.")
 @click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. spec.phases.fault=20s."

@@ -27,7 +27,17 @@ from slo.finding import Finding
 from slo.outcome import Outcome
 
 NARROW = 80
-_TELLING = ("user", "step", "attempt", "operation", "nonce", "reply_nonce", "reward", "expected", "error_type")
+_TELLING = (
+    "user",
+    "step",
+    "attempt",
+    "operation",
+    "nonce",
+    "reply_nonce",
+    "reward",
+    "expected",
+    "error_type",
+)
 """The columns that tell a row's story on one line of a terminal."""
 
 

@@ -3,7 +3,7 @@
 Invariant: a connection goes back to the pool only after a whole response with nothing behind it, so no
 request ever meets what was left of another. After a time-out it is closed: HTTP cannot ask again on it.
 
-Locust's FastHttpUser costs four times as much a request, and hides what happens to the connection.
+Locust's own clients hide what happens to the connection: which one it was, its bytes, how it broke.
 """
 
 from __future__ import annotations

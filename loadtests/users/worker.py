@@ -68,6 +68,7 @@ class Worker:
         self._drain_until = 0.0
         self._healthy = True
         self._busy = (time.perf_counter(), time.process_time())
+        self._telemetry.utilization.set(0.0)
 
     @property
     def defects(self) -> int:
@@ -168,11 +169,16 @@ class Worker:
     def _export(self) -> bool:
         for dispatcher in self._dispatchers:
             self._telemetry.users.set(dispatcher.open, (dispatcher.desk.workload,))
+        self._measure_itself()
+        return self._telemetry.export(self._clock.now())
+
+    def _measure_itself(self) -> None:
+        """The share of a core since it was measured last; over a mere moment it would say nothing."""
         wall, cpu = time.perf_counter(), time.process_time()
         elapsed = wall - self._busy[0]
-        self._telemetry.utilization.set((cpu - self._busy[1]) / elapsed if elapsed > 0 else 0.0)
-        self._busy = (wall, cpu)
-        return self._telemetry.export(self._clock.now())
+        if elapsed >= self.plan.export_interval_s / 2:
+            self._telemetry.utilization.set((cpu - self._busy[1]) / elapsed)
+            self._busy = (wall, cpu)
 
     def _dispatcher(self, workload: Workload) -> Dispatcher:
         plan = self.plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,6 @@ def test_outcomes_and_exits_have_one_ordering() -> None:
         Exit.FAIL,
     ]
     order = [70, 5, 130, 143, 4, 1, 3, 0]
-    for heavier, lighter in zip(order, order[1:], strict=False):
+    for heavier, lighter in itertools.pairwise(order):
         assert combined([Exit(lighter), Exit(heavier)]) == heavier
     assert combined([]) is Exit.INCONCLUSIVE
