@@ -26,7 +26,8 @@ EPISODE_DURATION: Final = "brownout.episode.duration"
 """Histogram, s. A whole episode; `brownout.episode.outcome` is `completed`, `failed` or `unfinished`."""
 EPISODE_OUTCOME: Final = "brownout.episode.outcome"
 CHAT_DURATION: Final = "gen_ai.client.operation.duration"
-"""Histogram, s. A chat completion; `gen_ai.operation.name`, `gen_ai.provider.name`, `gen_ai.request.model`."""
+"""Histogram, s. A chat completion; `gen_ai.operation.name`, `gen_ai.provider.name`, `gen_ai.request.model`.
+"""
 FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
 """Histogram, s. Of streamed chat completions."""
 TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105 - a metric's name

@@ -12,7 +12,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @click.option("--no-color", is_flag=True, help="Plain text.")
 def command(run: Path, as_json: bool, no_color: bool) -> int:
-    """Judge RUN (a run folder) and write its verdict.json and reports again; exits 0 once they are written."""
+    """Judge RUN (a run folder) and write its verdict.json and reports again; exits 0 when that is done."""
     from chaos.outcomes import conclude, show_verdict
 
     verdict = conclude(run)

@@ -75,7 +75,10 @@ class Dispatcher:
             wait = due - now()
             if wait > 0:
                 # an Event's time-out costs 70 µs, a sleep 10: short pauses look for the stop afterwards
-                gevent.sleep(wait) if wait <= _SHORT_S else stop.wait(wait)
+                if wait <= _SHORT_S:
+                    gevent.sleep(wait)
+                else:
+                    stop.wait(wait)
                 in_a_row = 0
             elif (in_a_row := in_a_row + 1) >= _BURST:
                 gevent.sleep(0)
