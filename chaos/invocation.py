@@ -29,11 +29,12 @@ from chaos.progress import Progress
 from chaos.report.live import live_view
 from chaos.report.screen import Screen
 from chaos.report.terminal import MemberResult, suite_text
-from chaos.verdict import Verdict
+from chaos.verdict import Ending, Verdict
 from slo.outcome import Outcome
 
 _HARD = (Exit.DEFECT, Exit.HEAL_INCOMPLETE, Exit.INTERRUPTED, Exit.TERMINATED, Exit.STOPPED)
 """Exits that no expectation can turn into a success."""
+_INTERRUPTED: dict[Ending, Exit] = {"interrupted": Exit.INTERRUPTED, "terminated": Exit.TERMINATED}
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def invoke(options: Options) -> Exit:
                 )
             if interrupts.ending is not None:
                 break
-    return _conclude(options, jobs, results)
+    cut_short = [_INTERRUPTED[interrupts.ending]] if interrupts.ending is not None else []
+    return _conclude(options, jobs, results, cut_short)
 
 
 def _stage(project: ProjectFolder) -> Stage:
@@ -200,14 +202,14 @@ def _run(
     return Result(job, folder, conclude(folder))
 
 
-def _conclude(options: Options, jobs: list[Job], results: list[Result]) -> Exit:
+def _conclude(options: Options, jobs: list[Job], results: list[Result], cut_short: list[Exit]) -> Exit:
     if options.as_json:
         verdicts = ",\n".join(r.verdict.model_dump_json(indent=2) for r in results)
         sys.stdout.write(f"[{verdicts}]\n" if len(jobs) != 1 else verdicts + "\n")
     elif len(jobs) > 1:
         screen = Screen.of(sys.stdout, color=not options.no_color)
         sys.stdout.write(suite_text(_rows(jobs, results), screen=screen) + "\n")
-    exits = [Exit(r.verdict.exit_code) for r in results]
+    exits = [Exit(r.verdict.exit_code) for r in results] + cut_short
     hard = [code for code in exits if code in _HARD]
     if hard or len(results) < len(jobs):
         return combined(hard or exits)

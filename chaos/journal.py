@@ -117,6 +117,13 @@ class FaultFailed(_Event):
     reason: str
 
 
+class FaultLost(_Event):
+    """When it was to be healed the fault was not there any more: nobody knows since when."""
+
+    event: Literal["fault-lost"] = "fault-lost"
+    fault: str
+
+
 class FaultHealed(_Event):
     """The fault is gone, and that was verified. `counts` is what the proxy counted of it, where it counts."""
 
@@ -198,6 +205,7 @@ Event = Annotated[
     | FaultPending
     | FaultInjected
     | FaultFailed
+    | FaultLost
     | FaultHealed
     | ProxyRemoved
     | HealFailed

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from chaos.journal import BaselineJudged, ConditionMet, Event, LoadStopped, PartDied, SetupFailed
+from chaos.journal import (
+    BaselineJudged,
+    ConditionMet,
+    Event,
+    FaultLost,
+    LoadStopped,
+    PartDied,
+    SetupFailed,
+)
 from chaos.plan import Plan
 from chaos.verdict import Ending, FaultReport, LoadReport, PhaseSpan
 from loadtests import metrics
@@ -59,6 +67,9 @@ def _of_the_ending(plan: Plan, events: tuple[Event, ...], ending: Ending) -> Ite
                     f"the baseline was not steady, so nothing was injected: {why}",
                     runbook="baseline-not-steady",
                 )
+            case FaultLost():
+                lost = f"fault {event.fault} was gone before it was healed: was its proxy restarted?"
+                yield _not_met(f"effect/{event.fault}", "fault", lost)
             case ConditionMet():
                 breached = event.objective is not None
                 yield _not_met(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chaos.plan import Plan
 from chaos.report.live import LiveView, Snapshot
+from chaos.report.reading import value_against_target
 from loadtests import metrics
 from slo.evaluate import judge_objective
 from slo.finding import Window
@@ -101,6 +102,6 @@ class Progress:
                 min_samples=requirement.min_samples,
                 runbook=requirement.runbook,
             )
-            value = f"{finding.value:.4g}" if finding.value is not None else "no data yet"
+            value = value_against_target(finding) if finding.samples else "no data yet"
             rows.append((objective.name, finding.outcome if finding.samples else None, value))
         return tuple(rows)

@@ -48,7 +48,7 @@ class FakeFaults:
     refuse: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
     stubborn: frozenset[str] = frozenset()
-    in_place: list[str] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     def undo(self, fault: PlannedFault) -> Undo:
@@ -60,17 +60,21 @@ class FakeFaults:
         self.calls.append(("inject", fault.name))
         if fault.name in self.refuse:
             raise OSError(f"{fault.name} refused")
-        self.in_place.append(fault.name)
+        self.present.append(fault.name)
         if fault.name in self.silent:
             raise TimeoutError(f"{fault.name}: no answer")
+
+    def in_place(self, fault: PlannedFault) -> bool:
+        """Whether it is remembered."""
+        return fault.name in self.present
 
     def heal(self, fault: str, undo: Undo) -> None:
         """Forget it; idempotent. Raises OSError for the stubborn."""
         self.calls.append(("heal", fault))
         if fault in self.stubborn:
             raise OSError(f"{fault} cannot be reached")
-        if fault in self.in_place:
-            self.in_place.remove(fault)
+        if fault in self.present:
+            self.present.remove(fault)
 
     def counts(self, fault: PlannedFault) -> dict[str, int]:
         """Nothing is counted."""

@@ -12,6 +12,8 @@ import itertools
 import os
 import secrets
 import shutil
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -72,6 +74,30 @@ def toxiproxy_binary() -> Path:
     if not os.access(local, os.X_OK):
         pytest.skip("no toxiproxy-server on PATH or in .tools/bin: run `make tools`")
     return local
+
+
+@pytest.fixture(scope="module")
+def toxiproxy_api(toxiproxy_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a real Toxiproxy that runs for as long as the module's tests, and knows no leases."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with (tmp_path_factory.mktemp("toxiproxy") / "log").open("wb") as log:
+        process = subprocess.Popen([toxiproxy_binary, "-port", str(port)], stdout=log, stderr=log)
+    until = time.monotonic() + GRACE_S * 4
+    while not _answers(port):
+        assert time.monotonic() < until, "toxiproxy-server did not start"
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(GRACE_S * 2)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 # --- a skip is a failure in CI ------------------------------------------------------------------------------

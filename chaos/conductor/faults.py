@@ -61,6 +61,14 @@ class ProxyFaults:
             lease=self._lease,
         )
 
+    def in_place(self, fault: PlannedFault) -> bool:
+        """Whether the toxic is there, or the proxy still disabled. Raises OSError as the proxy answers."""
+        proxy = self._names[fault.place]
+        if fault.type == DOWN:
+            found = self._server.proxy(proxy)
+            return found is not None and not found.enabled
+        return self._server.toxic(proxy, self._toxic(fault)) is not None
+
     def heal(self, fault: str, undo: Undo) -> None:
         """Undo and verify. Raises OSError when the fault may still be in place."""
         perform_undo(undo)

@@ -14,7 +14,8 @@ from loadtests.profile import LoadPlan
 from slo.objective import Phase
 
 START_WITHIN_S = 30.0
-FLUSH_S = 4.0
+FLUSH_S = 6.0
+"""The last report is tried twice, two seconds each."""
 NAME = "locust"
 
 

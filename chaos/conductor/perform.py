@@ -18,6 +18,7 @@ from chaos.journal import (
     FaultFailed,
     FaultHealed,
     FaultInjected,
+    FaultLost,
     FaultPending,
     HealFailed,
     Journal,
@@ -70,6 +71,7 @@ class Performance:
         self.phase_started: dict[Phase, float] = {}
         self.started = 0.0
         self.active: dict[str, tuple[PlannedFault, Undo]] = {}
+        self._confirmed: set[str] = set()
         self._look = look
         self._judge_baseline = judge_baseline
         self._wake = wake
@@ -145,6 +147,7 @@ class Performance:
             # It stays active: an injection that went unanswered may have happened, and is healed like any.
             self.journal.record(FaultFailed(fault=fault.name, reason=str(error)))
             return
+        self._confirmed.add(fault.name)
         self.journal.record(FaultInjected(fault=fault.name))
 
     def _heal(self, name: str) -> None:
@@ -152,6 +155,8 @@ class Performance:
             return
         fault, undo = self.active.pop(name)
         counts = self._counts(fault)
+        if name in self._confirmed and self._lost(fault):
+            self.journal.record(FaultLost(fault=name))
         error: OSError | None = None
         for _ in range(HEAL_TRIES):
             try:
@@ -162,6 +167,12 @@ class Performance:
                 self.journal.record(FaultHealed(fault=name, counts=counts))
                 return
         self.journal.record(HealFailed(subject=name, reason=str(error)))
+
+    def _lost(self, fault: PlannedFault) -> bool:
+        try:
+            return not self.faults.in_place(fault)
+        except OSError:
+            return False  # the heal that follows says what is wrong
 
     def _counts(self, fault: PlannedFault) -> dict[str, int]:
         try:

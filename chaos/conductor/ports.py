@@ -34,6 +34,10 @@ class Faults(Protocol):
         """Put `fault` in place. Raises OSError when the proxy refuses it or does not answer."""
         ...
 
+    def in_place(self, fault: PlannedFault) -> bool:
+        """Whether the proxy still has it. Raises OSError when the proxy does not answer."""
+        ...
+
     def heal(self, fault: str, undo: Undo) -> None:
         """Take it away and verify that it is gone; idempotent. Raises OSError when it may still be there."""
         ...

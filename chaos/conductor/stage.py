@@ -55,15 +55,16 @@ class Stage:
         self.registration.close(clean=not survivors and not open_still)
 
     def start_demo(self, demo: str) -> None:
-        """Start a demo service in the background, unless it runs already."""
-        if demo not in self._expected:
+        """Start a demo service in the background, unless it runs already; one that died is started anew."""
+        if demo not in self._expected or not self.lives(demo):
+            self._demos.pop(demo, None)
             argv = [sys.executable, "-m", "chaos.demo", demo, "--port", "0", "--exit-with-stdin"]
             self.spawn(demo, argv, None, self._logs)
 
     def demo_address(self, demo: str, check: Callable[[], None]) -> str:
         """host:port of a demo service, once it is healthy; `check` is called on the way. Raises NotReady."""
+        self.start_demo(demo)
         if demo not in self._demos:
-            self.start_demo(demo)
 
             def lives() -> bool:
                 check()
@@ -77,6 +78,8 @@ class Stage:
     def spawn(self, name: str, argv: list[str], env: dict[str, str] | None, logs: Path) -> None:
         """Start a process that runs are to notice the end of. Raises KeeperLost."""
         self._gone.pop(name, None)
+        for stale in (logs / f"{name}.out", logs / f"{name}.err"):
+            stale.unlink(missing_ok=True)  # the ready line of one that died is not this one's
         self.keeper.spawn(name, argv, env=env, logs=logs)
         self._expected.add(name)
 

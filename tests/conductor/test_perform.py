@@ -62,7 +62,7 @@ def test_unanswered_injection_is_healed(rehearse: Rehearse) -> None:
     rehearsal = rehearse(faults=FakeFaults(silent=frozenset({"late"})))
     rehearsal.performance.perform()
     assert "fault-failed" in kinds(rehearsal)
-    assert rehearsal.faults.in_place == []
+    assert rehearsal.faults.present == []
     assert not outstanding(rehearsal.events)
 
 
@@ -71,7 +71,7 @@ def test_one_stubborn_fault_does_not_keep_the_others(rehearse: Rehearse) -> None
     faults = FakeFaults(stubborn=frozenset({"b"}))
     rehearsal = rehearse(small_plan("a", "b", "c"), faults=faults)
     rehearsal.performance.perform()
-    assert faults.in_place == ["b"]
+    assert faults.present == ["b"]
     assert [item.key for item in outstanding(rehearsal.events)] == ["b"]
     assert "heal-failed" in kinds(rehearsal)
 
@@ -85,7 +85,7 @@ def test_a_condition_stops_and_heals(rehearse: Rehearse) -> None:
 
     rehearsal = rehearse(look=look)
     assert rehearsal.performance.perform() == "condition"
-    assert rehearsal.faults.in_place == []
+    assert rehearsal.faults.present == []
     assert kinds(rehearsal)[-4:] == ["condition-met", "fault-healed", "arrivals-ended", "load-stopped"]
 
 
@@ -99,7 +99,7 @@ def test_a_defect_still_heals(rehearse: Rehearse) -> None:
     rehearsal = rehearse(look=look)
     with pytest.raises(RuntimeError, match="a defect"):
         rehearsal.performance.perform()
-    assert rehearsal.faults.in_place == []
+    assert rehearsal.faults.present == []
     assert rehearsal.load.stopped == 1
 
 
@@ -125,8 +125,17 @@ def test_whatever_happens_nothing_stays(
     )
     rehearsal = rehearse(small_plan(*names), faults=faults, look=look)
     rehearsal.performance.perform()
-    assert faults.in_place == []
+    assert faults.present == []
     assert not outstanding(read_events(rehearsal.journal.path))
     healed = [e.fault for e in rehearsal.events if e.event == "fault-healed"]
     pending = [e.fault for e in rehearsal.events if e.event == "fault-pending"]
     assert sorted(healed) == sorted(pending)
+
+
+def test_a_fault_that_vanished_is_told(rehearse: Rehearse) -> None:
+    """A fault that is gone before it is healed is journalled as lost: nobody knows how long it acted."""
+    rehearsal = rehearse()
+    rehearsal.clock.at.append((rehearsal.clock.now() + 5, rehearsal.faults.present.clear))
+    rehearsal.performance.perform()
+    assert "fault-lost" in kinds(rehearsal)
+    assert not outstanding(rehearsal.events)

@@ -80,7 +80,7 @@ def faults(
     """Each faults port, and a way to ask whether a fault is in place."""
     if request.param == "fake":
         fake = FakeFaults()
-        yield fake, lambda name: name in fake.in_place
+        yield fake, lambda name: name in fake.present
         return
     keeper = Keeper(60.0, environment={})
     real = ProxyFaults(

@@ -15,6 +15,7 @@ from chaos.journal import (
     Event,
     FaultHealed,
     FaultInjected,
+    FaultLost,
     FaultPending,
     HealFailed,
     LoadStopped,
@@ -243,6 +244,13 @@ def test_a_breach_without_any_fault_is_inconclusive() -> None:
     verdict = judge(evidence(story, seen=samples(bad_in=["baseline"])))
     assert (verdict.outcome, verdict.exit_code) == (Outcome.INCONCLUSIVE, 3)
     assert any("missed before any fault" in reason for reason in verdict.reasons)
+
+
+def test_a_fault_that_vanished_never_passes() -> None:
+    """A fault that was gone before its heal (its proxy was restarted) makes the run inconclusive."""
+    verdict = judge(evidence(events(FaultLost(fault="late", t=T0 + 9))))
+    assert verdict.exit_code == 3
+    assert any("restarted" in reason for reason in verdict.reasons)
 
 
 WINDOW = Window(start=T0, end=T0 + 3, phase="baseline")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -23,27 +20,6 @@ EXPECTED = {
     "env-proxy-down": ("pass", 0),
     "eval-fault-without-effect": ("inconclusive", 3),
 }
-
-
-@pytest.fixture(scope="module")
-def toxiproxy(toxiproxy_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API of a real Toxiproxy."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    log = (tmp_path_factory.mktemp("toxiproxy") / "log").open("wb")
-    server = subprocess.Popen([toxiproxy_binary, "-port", str(port)], stdout=log, stderr=log)
-    until = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except OSError:
-            assert time.monotonic() < until, "toxiproxy-server did not start"
-            time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.send_signal(signal.SIGTERM)
-    server.wait(10)
-    log.close()
 
 
 def run_suite(out: Path, *more: str) -> tuple[int, list[Verdict], str]:
@@ -100,12 +76,10 @@ def test_with_the_embedded_proxy(tmp_path: Path) -> None:
 
 @pytest.mark.toxiproxy
 @pytest.mark.timeout(300)
-def test_with_a_real_toxiproxy(tmp_path: Path, toxiproxy: str) -> None:
+def test_with_a_real_toxiproxy(tmp_path: Path, toxiproxy_api: str) -> None:
     """The same experiments give the same verdicts through Toxiproxy itself, and leave it empty."""
-    check(*run_suite(tmp_path, "--toxiproxy", toxiproxy))
-    import urllib.request
-
-    with urllib.request.urlopen(f"{toxiproxy}/proxies") as reply:
+    check(*run_suite(tmp_path, "--toxiproxy", toxiproxy_api))
+    with urllib.request.urlopen(f"{toxiproxy_api}/proxies") as reply:
         assert json.load(reply) == {}
 
 

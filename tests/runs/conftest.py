@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -141,31 +140,10 @@ def shared_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     errors.close()
 
 
-@pytest.fixture(scope="module")
-def shared_toxiproxy(toxiproxy_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API of a real Toxiproxy, which knows no leases."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with (tmp_path_factory.mktemp("toxiproxy") / "log").open("wb") as log:
-        process = subprocess.Popen([toxiproxy_binary, "-port", str(port)], stdout=log, stderr=log)
-    wait_for(lambda: _answers(port), 20, "toxiproxy-server answers")
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(10)
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
-
-
 @pytest.fixture(params=["embedded", pytest.param("toxiproxy", marks=pytest.mark.toxiproxy)])
 def any_proxy(request: pytest.FixtureRequest) -> str:
     """Each kind of proxy server, shared and long-lived."""
-    name = "shared_proxy" if request.param == "embedded" else "shared_toxiproxy"
+    name = "shared_proxy" if request.param == "embedded" else "toxiproxy_api"
     api: str = request.getfixturevalue(name)
     return api
 
