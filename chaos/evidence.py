@@ -33,16 +33,21 @@ def gather(folder: Path) -> Evidence:
     """Read a run folder, however its run ended.
 
     Raises:
-        BadInput: it holds no plan or no journal, or they are damaged.
+        BadInput: it holds no plan, no journal or no metrics, or they are damaged.
     """
     try:
         plan = Plan.model_validate_json((folder / "plan.json").read_bytes())
         events = tuple(read_events(folder / "events.jsonl"))
+        metrics = folder / "metrics.jsonl"
+        # A conductor that was killed before its first event had not made the file yet.
+        samples = read_samples(metrics) if events or metrics.exists() else Samples()
     except FileNotFoundError as error:
         message = f"expected a run folder, but {Path(error.filename).name} is missing"
         raise BadInput.of(str(folder), message) from error
+    except OSError as error:
+        raise BadInput.of(str(folder), f"it cannot be read: {error}") from error
     except ValueError as error:
-        message = f"its plan or its journal is damaged: {error}"
+        message = f"its plan, its journal or its metrics are damaged: {error}"
         raise BadInput.of(str(folder), message) from error
     starts = [(event.phase, event.t) for event in events if isinstance(event, PhaseStarted)]
     name = next((event.run for event in events if isinstance(event, RunStarted)), folder.name)
@@ -50,6 +55,6 @@ def gather(folder: Path) -> Evidence:
         run=name,
         plan=plan,
         events=events,
-        samples=read_samples(folder / "metrics.jsonl"),
+        samples=samples,
         history=read_table(folder / "history", starts),
     )

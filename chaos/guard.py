@@ -57,9 +57,10 @@ class Guard:
 
 def _total(samples: Samples, selector: Selector, window: Window) -> float:
     """The increase of a sum or a histogram's count; a gauge's largest value; 0 without data."""
-    gauge = samples.number(selector, "max", window)
     tally = samples.tally(selector, window)
-    return tally.count if tally is not None else (gauge or 0.0)
+    if tally is not None:
+        return tally.count  # at the cost of its streams; a gauge's largest value costs all of its points
+    return samples.number(selector, "max", window) or 0.0
 
 
 def _tokens(samples: Samples, window: Window) -> float:

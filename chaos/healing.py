@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from pydantic import ValidationError
 
 from chaos import registry
 from chaos.faults.toxiproxy import heal as perform
@@ -40,6 +41,11 @@ def heal_leftovers() -> HealReport:
             _heal_stage(stage, report)
         except FileNotFoundError:
             continue  # it ended, and was forgotten, while we looked
+        except ValueError:
+            report.left.append(
+                f"stage {stage.stage}: its entry {stage.entry_path} is damaged, so its runs are not known: "
+                "heal each with `brownout heal RUN`, then delete it"
+            )
     return report
 
 
@@ -52,7 +58,7 @@ def heal_run(folder: Path) -> HealReport:
     """
     report = HealReport()
     for stage in list(registry.stages()):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, ValidationError):
             if str(folder.resolve()) in stage.read().runs:
                 _heal_stage(stage, report)
                 return report
@@ -125,7 +131,7 @@ def _heal_journal(folder: Path, report: HealReport, *, ended: set[str]) -> None:
 def _undo(item: Outstanding, journal: Journal, run: str, report: HealReport, ended: set[str]) -> None:
     try:
         perform(item.undo)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         if item.undo.api not in ended:
             journal.record(HealFailed(subject=item.key, reason=str(error), by="heal"))
             report.left.append(f"{run}: {item.key} at {item.undo.api} may still be in place: {error}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import os
 import random
 import secrets
 import shlex
@@ -26,9 +28,11 @@ from chaos.outcomes import conclude, show_verdict
 from chaos.plan import Plan
 from chaos.planning import make_plan
 from chaos.progress import Progress
+from chaos.registry import StateUnusable
 from chaos.report.live import live_view
 from chaos.report.screen import Screen
 from chaos.report.terminal import MemberResult, suite_text
+from chaos.statefolder import state_folder
 from chaos.verdict import Ending, Verdict
 from slo.outcome import Outcome
 
@@ -90,12 +94,20 @@ def invoke(options: Options) -> Exit:
     project = find_project()
     jobs = _jobs(options, project)
     out = options.out or project.runs
+    _check_out(out)
     results: list[Result] = []
+    broken: list[Exit] = []
     with Interrupts() as interrupts, _stage(project) as stage:
         for demo in dict.fromkeys(s.demo for job in jobs for s in job.plan.services if s.demo):
-            stage.start_demo(demo)
+            with contextlib.suppress(OSError):  # the run that needs it tries again, and says why it cannot
+                stage.start_demo(demo)
         for index, job in enumerate(jobs, 1):
-            results.append(_run(job, stage, interrupts, options, out, (index, len(jobs))))
+            try:
+                results.append(_run(job, stage, interrupts, options, out, (index, len(jobs))))
+            except (OSError, BadInput) as error:
+                sys.stderr.write(f"{job.plan.experiment}: its run cannot be recorded or judged: {error}\n")
+                broken.append(Exit.INCONCLUSIVE)
+                break
             if not options.as_json:
                 show_verdict(
                     results[-1].verdict, results[-1].folder, as_json=False, no_color=options.no_color
@@ -103,13 +115,35 @@ def invoke(options: Options) -> Exit:
             if interrupts.ending is not None:
                 break
     cut_short = [_INTERRUPTED[interrupts.ending]] if interrupts.ending is not None else []
+    if broken and stage.unhealed:
+        for journal in stage.unhealed:
+            sys.stderr.write(f"something may still be in place: see `brownout heal {journal.parent}`\n")
+        broken.append(Exit.HEAL_INCOMPLETE)
+    cut_short += broken
     return _conclude(options, jobs, results, cut_short)
+
+
+def _check_out(out: Path) -> None:
+    """Raise BadInput unless run folders can be made in `out`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        writable = os.access(out, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise BadInput.of(str(out), f"run folders cannot be made there: {error}") from error
+    if not writable:
+        raise BadInput.of(str(out), "run folders cannot be made there: it is not writable")
 
 
 def _stage(project: ProjectFolder) -> Stage:
     port = project.config.otlp_port
     try:
         return Stage(project.config.lease, port)
+    except StateUnusable as error:
+        raise BadInput.of(
+            str(state_folder()),
+            f"the state folder cannot be used: {error}",
+            "BROWNOUT_STATE_DIR names another",
+        ) from error
     except OSError as error:
         place = f"otlp_port {port}" if port else "the receiver"
         raise BadInput.of(

@@ -6,7 +6,9 @@ pending before its request is sent, so that an unanswered injection is still hea
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -238,19 +240,27 @@ class Journal:
         self.events: list[Event] = []
         self._lock = threading.Lock()
         self._file = path.open("ab", buffering=0)
-        if torn(path):
-            self._file.write(b"\n")
+        self._torn = torn(path)
 
     def record(self, event: Event) -> Event:
         """Stamp `event` with the time, append it, and return it as recorded. Raises OSError (a full disk)."""
         with self._lock:
             stamped = event.model_copy(update={"t": self._now()}) if not event.t else event
             line = stamped.model_dump_json()
-            self._file.write(line.encode() + b"\n")
+            self._append(line.encode() + b"\n")
             self.events.append(stamped)
         if self._tell is not None:
             self._tell(line)
         return stamped
+
+    def _append(self, line: bytes) -> None:
+        """Write a whole line, or raise OSError: a disk that fills up takes part of one and says nothing."""
+        if self._torn:
+            line = b"\n" + line
+        written = self._file.write(line)
+        self._torn = written != len(line)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def close(self) -> None:
         """Close the file; recording after this is an error."""

@@ -20,6 +20,7 @@ from chaos.journal import (
     FaultFailed,
     FaultHealed,
     FaultInjected,
+    FaultPending,
     HealFailed,
     PartDied,
     PhaseStarted,
@@ -59,10 +60,14 @@ def judge(evidence: Evidence) -> Verdict:
     spans = phase_spans(events)
     faults = tuple(_fault(fault, evidence, spans) for fault in plan.faults)
     load = load_report(evidence)
-    required = [f for r in plan.requirements for f in _require(r, evidence, spans)] if spans else []
-    if ending == "not-steady":
-        required = [_undisturbed(finding) for finding in required]
+    reached = bool(spans) or ending == "completed"
     before = preconditions(plan, events, spans, ending, faults, load, evidence.samples)
+    required = [f for r in plan.requirements for f in _require(r, evidence, spans)] if reached else []
+    if ending != "completed" and plan.faults and not any(isinstance(e, FaultPending) for e in events):
+        required = [_undisturbed(finding) for finding in required]
+        before = tuple(_undisturbed(finding) for finding in before)
+    elif any(isinstance(e, PartDied) and e.part not in _BREAKS_NOTHING for e in events):
+        required = [_broken(finding, last=next(reversed(spans), None)) for finding in required]
     effects = [fault.effect for fault in faults if fault.effect is not None]
     findings = (*before, *effects, *required)
     outcome = _outcome(findings, ending)
@@ -231,6 +236,18 @@ def _undisturbed(finding: Finding) -> Finding:
     return finding.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "reason": reason})
 
 
+_BREAKS_NOTHING = ("locust", "receiver", "journal")
+"""Parts whose death does not break what clients see; a proxy's, a service's or the keeper's does."""
+
+
+def _broken(finding: Finding, *, last: Phase | None) -> Finding:
+    """A breach in the phase in which our own proxy or service died may be that death's: inconclusive."""
+    if finding.outcome is not Outcome.FAIL or finding.phase != last or finding.kind == "invariant":
+        return finding
+    reason = f"missed in the phase in which a part of the run died: {finding.reason}"
+    return finding.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "reason": reason})
+
+
 def _judge_in(
     requirement: Requirement, phase: Phase, evidence: Evidence, spans: dict[Phase, PhaseSpan]
 ) -> Finding:
@@ -302,7 +319,7 @@ def _exit(outcome: Outcome, ending: Ending, events: Iterable[Event], left: tuple
         return Exit.HEAL_INCOMPLETE
     if ending == "condition":
         met = next((e for e in events if isinstance(e, ConditionMet)), None)
-        return Exit.FAIL if met is not None and met.objective is not None else Exit.STOPPED
+        return exit_for(outcome) if met is not None and met.objective is not None else Exit.STOPPED
     return _ENDING_EXITS.get(ending) or exit_for(outcome)
 
 

@@ -37,7 +37,7 @@ def preconditions(
     """The preconditions that do not hold, as findings."""
     return (
         *_of_the_ending(plan, events, ending),
-        *_of_the_faults(faults, spans),
+        *_of_the_faults(faults, spans, ending),
         *_of_the_load(events, load, samples, spans),
     )
 
@@ -91,10 +91,13 @@ def _of_the_ending(plan: Plan, events: tuple[Event, ...], ending: Ending) -> Ite
             pass
 
 
-def _of_the_faults(faults: Iterable[FaultReport], spans: Mapping[Phase, PhaseSpan]) -> Iterable[Finding]:
+def _of_the_faults(
+    faults: Iterable[FaultReport], spans: Mapping[Phase, PhaseSpan], ending: Ending
+) -> Iterable[Finding]:
     for fault in faults:
-        if fault.injected_at is None and fault.effect is None and "fault" in spans:
-            yield _not_met(f"effect/{fault.name}", "fault", f"fault {fault.name} was never injected")
+        if fault.effect is None and ("fault" in spans or ending == "completed"):
+            why = "was never injected" if fault.injected_at is None else "has no baseline to compare with"
+            yield _not_met(f"effect/{fault.name}", "fault", f"fault {fault.name} {why}")
 
 
 def _of_the_load(

@@ -30,6 +30,10 @@ class TargetBusy(OSError):
     """Another live run holds the target."""
 
 
+class StateUnusable(OSError):
+    """The state folder cannot be written."""
+
+
 class StageEntry(Model):
     """What is on disk about a stage."""
 
@@ -45,7 +49,8 @@ def _locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, so that two who ask at once do not take each other for the holder.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
@@ -123,9 +128,15 @@ class Stage:
 def stages() -> Iterator[Stage]:
     """All stages that the registry knows, oldest first."""
     folder = state_folder() / "stages"
-    if folder.is_dir():
-        for path in sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime):
-            yield Stage(path.stem, folder)
+    for path in sorted(folder.glob("*.json"), key=_begun) if folder.is_dir() else ():
+        yield Stage(path.stem, folder)
+
+
+def _begun(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0  # its stage ended, and was forgotten, while we looked
 
 
 class Registration:

@@ -15,6 +15,9 @@ def command(run: Path, as_json: bool, no_color: bool) -> int:
     """Judge RUN (a run folder) and write its verdict.json and reports again; exits 0 when that is done."""
     from chaos.outcomes import conclude, show_verdict
 
-    verdict = conclude(run)
+    try:
+        verdict = conclude(run)
+    except OSError as error:
+        raise click.ClickException(f"{run} cannot be written: {error.strerror or error}") from error
     show_verdict(verdict, run, as_json=as_json, no_color=no_color)
     return 0

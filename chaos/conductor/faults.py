@@ -14,6 +14,11 @@ from chaos.plan import PlannedFault
 DOWN = "down"
 
 
+def held_as(run: str, fault: str) -> str:
+    """The keeper's key: runs of one suite may use the same names, and one of them may be unhealed."""
+    return f"{run}/{fault}"
+
+
 class ProxyFaults:
     """Faults of one run. `names` maps places to what the proxy server calls the proxy there.
 
@@ -46,7 +51,7 @@ class ProxyFaults:
 
     def inject(self, fault: PlannedFault, undo: Undo) -> None:
         """Have the keeper hold the undo, then inject. Raises OSError or ValueError as the proxy answers."""
-        self._keeper.hold(fault.name, undo, self._journal, FaultHealed(fault=fault.name))
+        self._keeper.hold(held_as(self._run, fault.name), undo, self._journal, FaultHealed(fault=fault.name))
         proxy = self._names[fault.place]
         if fault.type == DOWN:
             self._server.set_enabled(proxy, False, lease=self._lease)
@@ -72,7 +77,7 @@ class ProxyFaults:
     def heal(self, fault: str, undo: Undo) -> None:
         """Undo and verify. Raises OSError when the fault may still be in place."""
         perform_undo(undo)
-        self._keeper.release(fault)
+        self._keeper.release(held_as(self._run, fault))
 
     def counts(self, fault: PlannedFault) -> dict[str, int]:
         """The proxy's own counters of the toxic; empty for a stock Toxiproxy and for `down`."""

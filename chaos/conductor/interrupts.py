@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
-import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
@@ -45,4 +46,5 @@ class Interrupts:
             message = "stopping: healing every fault first ...\n"
         else:
             message = "still healing; it will end by itself\n"
-        sys.stderr.write(message)
+        with contextlib.suppress(OSError):  # nor through sys.stderr: it may be in the middle of a write
+            os.write(2, message.encode())

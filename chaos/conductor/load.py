@@ -20,12 +20,22 @@ NAME = "locust"
 
 
 class LocustLoad:
-    """A Locust process that belongs to one run. `heard(metric)` tells whether it has sent that metric."""
+    """A Locust process that belongs to one run. `heard(metric)` tells whether it has sent that metric;
+    `keep` is called again and again while open operations finish, for what they still need.
+    """
 
-    def __init__(self, stage: Stage, plan: LoadPlan, folder: Path, heard: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        plan: LoadPlan,
+        folder: Path,
+        heard: Callable[[str], bool],
+        keep: Callable[[], object] = lambda: None,
+    ) -> None:
         self._stage = stage
         self._plan = plan
         self._heard = heard
+        self._keep = keep
         self._folder = folder
         self._alive = False
 
@@ -58,11 +68,17 @@ class LocustLoad:
             return False
         self._alive = False
         self._stage.expect_end(NAME)
+
+        def ended() -> bool:
+            with contextlib.suppress(OSError):
+                self._keep()
+            return self._heard(runner.FINAL_METRIC) or not self._stage.lives(NAME)
+
         try:
             self._stage.keeper.write(NAME, runner.stop_line())
             wait_until(
                 "the load generator's last report",
-                lambda: self._heard(runner.FINAL_METRIC) or not self._stage.lives(NAME),
+                ended,
                 within_s=self._plan.drain_s + FLUSH_S,
             )
         except (KeeperLost, NotReady):

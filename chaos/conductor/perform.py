@@ -90,15 +90,24 @@ class Performance:
             if stopped.event is not None:
                 self.journal.record(stopped.event)
         finally:
-            self.heal_all()
-            self.journal.record(ArrivalsEnded())
-            self.journal.record(LoadStopped(complete=self.load.stop()))
+            try:
+                self.heal_all()
+                self.journal.record(ArrivalsEnded())
+            finally:
+                complete = self.load.stop()
+            self.journal.record(LoadStopped(complete=complete))
         return ending
 
     def heal_all(self) -> None:
-        """Heal what is in place, last injected first."""
+        """Heal what is in place, last injected first. Raises OSError after all, if one was not journalled."""
+        problem: OSError | None = None
         for name in reversed(list(self.active)):
-            self._heal(name)
+            try:
+                self._heal(name)
+            except OSError as error:
+                problem = error
+        if problem is not None:
+            raise problem
 
     def _wait(self, until: float) -> None:
         """Until the cue's time; looks around on the way, but not so shortly before it as to be late."""
@@ -155,27 +164,41 @@ class Performance:
             return
         fault, undo = self.active.pop(name)
         counts = self._counts(fault)
-        if name in self._confirmed and self._lost(fault):
+        lost = name in self._confirmed and self._lost(fault)
+        self._confirmed.discard(name)
+        error = self._take_away(name, undo)
+        # The journal comes last: one that cannot be written (a full disk) does not prevent the heal.
+        if lost:
             self.journal.record(FaultLost(fault=name))
-        error: OSError | None = None
+        if error is None:
+            self.journal.record(FaultHealed(fault=name, counts=counts))
+        else:
+            self.journal.record(HealFailed(subject=name, reason=str(error)))
+
+    def _take_away(self, name: str, undo: Undo) -> Exception | None:
+        """Heal, with some patience; what went wrong in the end, or None."""
+        error: Exception | None = None
         for _ in range(HEAL_TRIES):
             try:
                 self.faults.heal(name, undo)
-            except OSError as failed:
+            except (OSError, ValueError) as failed:
                 error = failed
             else:
-                self.journal.record(FaultHealed(fault=name, counts=counts))
-                return
-        self.journal.record(HealFailed(subject=name, reason=str(error)))
+                return None
+        return error
+
+    def confirmed(self) -> tuple[str, ...]:
+        """The faults in place whose injection was answered."""
+        return tuple(self._confirmed)
 
     def _lost(self, fault: PlannedFault) -> bool:
         try:
             return not self.faults.in_place(fault)
-        except OSError:
+        except (OSError, ValueError):
             return False  # the heal that follows says what is wrong
 
     def _counts(self, fault: PlannedFault) -> dict[str, int]:
         try:
             return self.faults.counts(fault)
-        except OSError:
+        except (OSError, ValueError):
             return {}  # counting is a courtesy; the heal that follows is not

@@ -6,17 +6,28 @@ proxy that we create is named after the run, journalled before it is created, an
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 import urllib.parse
 from pathlib import Path
 
+from chaos.conductor.faults import held_as
 from chaos.conductor.ready import ready_line
 from chaos.conductor.stage import Stage
 from chaos.faults.toxiproxy import Lease, ToxiproxyServer
 from chaos.faults.toxiproxy import heal as perform_undo
 from chaos.faults.undo import DeleteProxy
-from chaos.journal import HealFailed, Journal, ProxyPending, ProxyReady, ProxyRemoved, ProxyServerReady
+from chaos.journal import (
+    FaultHealed,
+    HealFailed,
+    Journal,
+    ProxyPending,
+    ProxyReady,
+    ProxyRemoved,
+    ProxyServerReady,
+    outstanding,
+)
 from chaos.plan import Plan, PlannedProxy
 
 PROXY = "proxy"
@@ -95,16 +106,29 @@ class Places:
 
     def close(self) -> None:
         """Delete the proxies that we created, and end the server if it is ours."""
+        done: list[HealFailed | ProxyRemoved | FaultHealed] = []
         for name, undo in reversed(list(self._created.items())):
             try:
                 perform_undo(undo)
                 self._stage.keeper.release(name)
-            except OSError as error:
-                self._journal.record(HealFailed(subject=f"proxy {name}", reason=str(error)))
+            except (OSError, ValueError) as error:
+                done.append(HealFailed(subject=name, reason=str(error)))
                 continue
-            self._journal.record(ProxyRemoved(name=name))
+            done.append(ProxyRemoved(name=name))
         if self._ours:
             self._stage.stop(PROXY)
+            done += self._gone_with_it()
+        for event in done:
+            self._journal.record(event)  # last: a journal that cannot be written prevents nothing
+
+    def _gone_with_it(self) -> list[FaultHealed | ProxyRemoved]:
+        """What our own server still carried went with its process, once nothing listens there any more."""
+        left = outstanding(self._journal.events) if self._server is not None else []
+        if not left or not _refuses(self.server.url):
+            return []
+        for item in left:
+            self._stage.keeper.release(held_as(self._run, item.key))
+        return [item.done for item in left]
 
     def _create(self, planned: PlannedProxy, upstream: str) -> tuple[str, str]:
         name = planned.name if self._ours else f"brownout-{self._run}-{planned.name}"
@@ -130,3 +154,15 @@ class Places:
 
     def _api_host(self) -> str:
         return urllib.parse.urlsplit(self.server.url).hostname or ""
+
+
+def _refuses(url: str) -> bool:
+    """Whether connections to a loopback `url` are refused: nothing listens there."""
+    parts = urllib.parse.urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 80), timeout=1.0).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False

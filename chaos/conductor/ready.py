@@ -8,6 +8,7 @@ import time
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 POLL_S = 0.02
 
@@ -36,12 +37,21 @@ def ready_line(name: str, logs: Path, alive: Callable[[], bool], *, within_s: fl
     while True:
         living = alive()
         for line in out.read_text(errors="replace").splitlines() if out.exists() else ():
-            if line.startswith("{") and line.endswith("}") and json.loads(line).get("ready") is True:
-                return {key: str(value) for key, value in json.loads(line).items()}
+            if (said := _object(line)).get("ready") is True:
+                return {key: str(value) for key, value in said.items()}
         if not living or time.monotonic() > until:
             what = "ended before it was ready" if not living else f"was not ready within {within_s:g} s"
             raise NotReady(f"{name} {what}; the end of {err}:\n{tail(err)}")
         time.sleep(POLL_S)
+
+
+def _object(line: str) -> dict[str, Any]:
+    """The JSON object on a line; empty where there is none, or half of one."""
+    try:
+        found = json.loads(line) if line.startswith("{") else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def tail(path: Path, lines: int = 5) -> str:

@@ -80,12 +80,12 @@ class Run:
         self.stage.receiver.subscribe(self.telemetry.receive)
         try:
             ending = self._with_target()
+            self.journal.record(RunEnded(ending=ending))
         finally:
             self.telemetry.close()
             if outstanding(self.journal.events):
                 self.stage.unhealed.append(self.journal.path)
-        self.journal.record(RunEnded(ending=ending))
-        self.journal.close()
+            self.journal.close()
         return ending
 
     def _with_target(self) -> Ending:
@@ -112,10 +112,12 @@ class Run:
                 self.journal.record(ServiceReady(service=service.name, address=address))
                 places.upstreams[service.name] = address
             places.open()
-            load = LocustLoad(self.stage, self._load_plan(places), self.folder, self.telemetry.heard)
+            load = LocustLoad(
+                self.stage, self._load_plan(places), self.folder, self.telemetry.heard, places.renew
+            )
             load.start()
             try:
-                load.wait_ready(self._check_set_up)
+                load.wait_ready(lambda: self._check_and_renew(places))
             except BaseException:
                 load.stop()
                 raise
@@ -171,7 +173,10 @@ class Run:
             judge_baseline=self._judge_baseline,
             wake=self._interrupts.wake,
         )
-        return performance.perform()
+        try:
+            return performance.perform()
+        except OSError as error:  # what cannot be journalled cannot be judged; the faults are healed
+            raise Stopped("part-died", PartDied(part="journal", reason=str(error))) from error
 
     def _judge_baseline(self, window: Window) -> tuple[bool, tuple[Finding, ...]]:
         with self.telemetry.reading() as samples:
@@ -207,9 +212,14 @@ class Run:
             held = places.renew()
         except OSError as error:
             raise Stopped("part-died", PartDied(part="proxy", reason=str(error))) from error
-        if performance.active and not held:
+        if performance.confirmed() and not held:
             lapsed = "it holds no fault of this run any more: it was restarted, or the lease ran out"
             raise Stopped("part-died", PartDied(part="proxy", reason=lapsed))
+
+    def _check_and_renew(self, places: Places) -> None:
+        """While the load starts: the proxies that we created must outlive that."""
+        self._check_set_up()
+        places.renew()
 
     def _check_set_up(self) -> None:
         self._interrupts.check()

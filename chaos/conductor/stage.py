@@ -17,7 +17,7 @@ from chaos.conductor.ready import healthy, ready_line, wait_until
 from chaos.healing import end_processes
 from chaos.journal import PartDied, outstanding, read_events
 from chaos.keeper.handle import Keeper
-from chaos.registry import MARKER, Registration, processes_of
+from chaos.registry import MARKER, Registration, StateUnusable, processes_of
 from probes.otlp import Receiver
 
 DEMO_WITHIN_S = 60.0
@@ -27,10 +27,19 @@ class Stage:
     """The receiver, the keeper and the demo services of one invocation."""
 
     def __init__(self, lease_s: float, otlp_port: int = 0) -> None:
-        """Starts receiver and keeper. Raises OSError when `otlp_port` (0: any) cannot be had."""
+        """Starts receiver and keeper.
+
+        Raises:
+            StateUnusable: the registry cannot be written.
+            OSError: `otlp_port` (0: any) cannot be had.
+        """
         self.receiver = Receiver(port=otlp_port)
         self.receiver.start()
-        self.registration = Registration()
+        try:
+            self.registration = Registration()
+        except OSError as error:
+            self.receiver.stop()
+            raise StateUnusable(str(error)) from error
         name = self.registration.stage.stage
         environment = {MARKER: name, "OTEL_EXPORTER_OTLP_ENDPOINT": self.receiver.endpoint}
         self.keeper = Keeper(lease_s, environment=environment, pass_fds=[self.registration.keeper_fd])
@@ -39,6 +48,7 @@ class Stage:
         self._gone: dict[str, int] = {}
         self._demos: dict[str, str] = {}
         self.unhealed: list[Path] = []
+        """The journals that say that something may still be in place."""
 
     def __enter__(self) -> Stage:
         return self
@@ -51,8 +61,8 @@ class Stage:
         name = self.registration.stage.stage
         survivors = end_processes(processes_of(name))  # none, unless the keeper itself was killed
         # The keeper has tried once more by now; what is still open stays registered for `brownout heal`.
-        open_still = [path for path in self.unhealed if outstanding(read_events(path))]
-        self.registration.close(clean=not survivors and not open_still)
+        self.unhealed = [path for path in self.unhealed if _is_open(path)]
+        self.registration.close(clean=not survivors and not self.unhealed)
 
     def start_demo(self, demo: str) -> None:
         """Start a demo service in the background, unless it runs already; one that died is started anew."""
@@ -77,6 +87,7 @@ class Stage:
 
     def spawn(self, name: str, argv: list[str], env: dict[str, str] | None, logs: Path) -> None:
         """Start a process that runs are to notice the end of. Raises KeeperLost."""
+        self._drain()  # that the last one of this name ended may not have been read yet
         self._gone.pop(name, None)
         for stale in (logs / f"{name}.out", logs / f"{name}.err"):
             stale.unlink(missing_ok=True)  # the ready line of one that died is not this one's
@@ -114,3 +125,11 @@ class Stage:
             except queue.Empty:
                 return
             self._gone[name] = code
+
+
+def _is_open(journal: Path) -> bool:
+    """Whether something is still to be undone; of a journal that cannot be read that is not known."""
+    try:
+        return bool(outstanding(read_events(journal)))
+    except (OSError, ValueError):
+        return True

@@ -50,7 +50,8 @@ class Telemetry:
             yield self._samples
 
     def close(self) -> None:
-        """Take nothing more, and close the file."""
+        """Take nothing more, let go of the samples (the judge reads the file), and close the file."""
         with self._lock:
             self._open = False
+            self._samples = Samples()
             self._file.close()

@@ -116,6 +116,7 @@ class Keeper:
         for name, child in list(self.children.items()):
             if (code := child.poll()) is not None:
                 del self.children[name]
+                self.end(child, 0.0)  # its own children go with it
                 self.answer({"exited": name, "code": code})
 
     def heal(self) -> bool:
@@ -127,12 +128,22 @@ class Keeper:
             held = Held.model_validate(raw)
             try:
                 heal(held.undo)
-            except OSError as error:
-                sys.stderr.write(f"keeper: could not heal {key}: {error}\n")
+            except (OSError, ValueError) as error:
+                self.complain(f"could not heal {key}: {error}")
                 continue
             del self.held[key]
-            held.write_down()
+            try:
+                held.write_down()
+            except (
+                OSError
+            ) as error:  # a full disk: the next command heals it once more, which changes nothing
+                self.complain(f"{key} is healed, but its journal cannot be written: {error}")
         return not self.held
+
+    def complain(self, text: str) -> None:
+        """Say what went wrong; whoever would read it may be gone, which is no reason to stop."""
+        with contextlib.suppress(OSError):
+            os.write(2, f"keeper: {text}\n".encode())
 
     def abandon(self) -> None:
         """The conductor is gone or silent: heal, end every process, heal what needed a process to end.
@@ -172,9 +183,9 @@ class Keeper:
         buffer = b""
         while not ending:
             left = self.deadline - time.monotonic()
-            if left <= 0:
-                break
-            ready, _, _ = select.select([0, wake_read], [], [], left)
+            ready, _, _ = select.select([0, wake_read], [], [], max(0.0, left))
+            if left <= 0 and 0 not in ready:
+                break  # what has come in while a process was being ended, or we were suspended, renews it
             if wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake_read, 4096)

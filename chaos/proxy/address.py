@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from typing import Final
 
 BACKLOG: Final = 4096
 """As Go's: the system's most."""
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{0,9}")
+"""What Go takes for a port's number; all else is the name of a service."""
 
 
 class AddressError(OSError):
@@ -15,24 +18,26 @@ class AddressError(OSError):
 
 
 def split(address: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:80`, `[::1]:80`, `name:80`, `:80`.
+    """Host and port of `127.0.0.1:80`, `[::1]:80`, `name:80`, `:80`; no port is 0.
 
     Raises:
         AddressError: it is no such thing.
     """
     host, colon, port = address.rpartition(":")
-    if not colon or host.endswith(":") or (":" in host and not host.startswith("[")):
-        problem = "too many colons in address" if colon else "missing port in address"
+    bare = address.startswith("[") and address.endswith("]")
+    if not colon or bare or host.endswith(":") or (":" in host and not host.startswith("[")):
+        problem = "too many colons in address" if colon and not bare else "missing port in address"
         raise AddressError(f"address {address}: {problem}")
     if host.startswith("["):
         if not host.endswith("]"):
             raise AddressError(f"address {address}: missing ']' in address")
         host = host[1:-1]
-    if not (port.isascii() and port.isdigit()):
-        raise AddressError(f"lookup tcp/{port}: unknown port" if port else f"address {address}: missing port")
-    if int(port) > 65535:
+    if not _NUMBER.fullmatch(port):
+        raise AddressError(f"lookup tcp/{port}: unknown port")
+    number = int(port.strip("+-") and port or 0)
+    if not 0 <= number <= 65535:
         raise AddressError(f"address {port}: invalid port")
-    return host, int(port)
+    return host, number
 
 
 def join(host: str, port: int) -> str:

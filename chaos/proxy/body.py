@@ -1,5 +1,6 @@
 """Request bodies: JSON as Toxiproxy decodes it. Key case does not matter, unknown keys and what follows the
-first value are ignored, null leaves the default.
+first value are ignored, null leaves the default (or what an earlier key of that name gave), and what is no
+Unicode becomes U+FFFD: a text that could not be written back must not get in.
 """
 
 from __future__ import annotations
@@ -19,13 +20,31 @@ def _no_constant(name: str) -> NoReturn:
     raise BodyError(f"invalid number {name}")
 
 
-_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """By lower-case keys. Of keys that come twice the last one counts; objects are merged."""
+    fields: dict[str, object] = {}
+    for key, value in pairs:
+        key = key.lower()
+        before = fields.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            before.update({name: field for name, field in value.items() if field is not None})
+        elif value is not None or before is None:
+            fields[key] = value
+    return fields
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_object)
+
+
+def _unicode(text: str) -> str:
+    """With U+FFFD in the place of each half of a surrogate pair (from an escape such as \\ud800)."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def decode(raw: bytes) -> object:
     """The first JSON value in `raw`. Raises BodyError."""
     try:
-        text = raw.decode().lstrip(" \t\r\n")
+        text = raw.decode(errors="replace").lstrip(" \t\r\n")
         if not text:
             raise BodyError("EOF")
         return _DECODER.raw_decode(text)[0]
@@ -36,7 +55,7 @@ def decode(raw: bytes) -> object:
         raise BodyError("exceeded max depth") from error
     except BodyError:
         raise
-    except ValueError as error:  # not UTF-8, or an integer of thousands of digits
+    except ValueError as error:  # an integer of thousands of digits
         raise BodyError(str(error)) from error
 
 
@@ -68,7 +87,7 @@ class Fields:
             return cls({}, place)
         if not isinstance(value, dict):
             raise BodyError(f"{place + ': ' if place else ''}expected object, got {kind(value)}")
-        return cls({str(key).lower(): field for key, field in value.items()}, place)
+        return cls(value, place)
 
     def _get(self, name: str, expected: str) -> object:
         value = self.values.get(name)
@@ -88,7 +107,7 @@ class Fields:
     def string(self, name: str, default: str = "") -> str:
         """A string field. Raises BodyError."""
         value = self._get(name, "string")
-        return value if isinstance(value, str) else default
+        return _unicode(value) if isinstance(value, str) else default
 
     def boolean(self, name: str, default: bool) -> bool:
         """A boolean field. Raises BodyError."""

@@ -6,6 +6,7 @@ It shares the loop with the data path, so it is a plain Protocol: no framework, 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ _BODY_MAX: Final = 10 * 1024 * 1024
 _HEADERS_MAX: Final = 64 * 1024
 _IDLE_S: Final = 60.0
 _WAITING_MAX: Final = 64
+_BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_AUTHORITY: Final = re.compile(rb"\Ahttps?://[^/]*", re.IGNORECASE)
+"""What a target begins with that is written for a forward proxy: RFC 9112, 3.2.2."""
 
 
 @dataclass(slots=True)
@@ -157,7 +161,10 @@ class Connection(asyncio.Protocol):
         request = self._request
         request.method = self._parser.get_method().decode("latin-1")
         target = self._url.split(b"?", 1)[0]
-        request.path = target.decode("latin-1")
+        if _BAD_ESCAPE.search(target):
+            self._refuse(HTTPStatus.BAD_REQUEST)
+            return
+        request.path = _AUTHORITY.sub(b"", target).decode("latin-1")
         request.body = b"".join(self._body)
         self._waiting.append((request, bool(self._parser.should_keep_alive())))
         if self._transport is not None and len(self._waiting) > _WAITING_MAX:

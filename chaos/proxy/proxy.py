@@ -72,7 +72,11 @@ class Proxy:
             return
         sock, self._reserve = self._reserve, None
         if sock is None:
-            sock = bind(*await resolve(self.listen))
+            try:
+                place = await resolve(self.listen)
+            except AddressError as error:
+                raise AddressError(f"listen tcp: {error}") from error
+            sock = bind(*place)
         await self.listen_on(sock)
 
     async def listen_on(self, sock: socket.socket) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -139,3 +141,21 @@ def test_a_fault_that_vanished_is_told(rehearse: Rehearse) -> None:
     rehearsal.performance.perform()
     assert "fault-lost" in kinds(rehearsal)
     assert not outstanding(rehearsal.events)
+
+
+def test_a_full_disk_still_heals(rehearse: Rehearse) -> None:
+    """A journal that cannot be written any more does not keep one fault from being healed, nor the load on."""
+
+    def look(performance: Performance) -> None:
+        if len(performance.active) == 3:
+            limit = performance.journal.path.stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    rehearsal = rehearse(small_plan("a", "b", "c"), look=look)
+    try:
+        with pytest.raises(OSError, match="too large"):
+            rehearsal.performance.perform()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert rehearsal.faults.present == []
+    assert rehearsal.load.stopped == 1

@@ -145,3 +145,32 @@ def test_a_keeper_that_loses_its_conductor_heals_the_fault(tmp_path: Path, serve
     assert proxy is not None
     assert proxy.toxics == ()
     assert json.loads(journal.read_text())["by"] == "keeper"
+
+
+def test_a_full_disk_does_not_keep_the_keeper_from_healing(tmp_path: Path, server: ToxiproxyServer) -> None:
+    """Faults whose healing cannot be journalled are healed all the same, each of them."""
+    keeper = Keeper(60.0, environment={})
+    lease = Lease(holder="r", ttl_ms=60_000)
+    port = ProxyFaults(server, keeper, run="r", journal=Path("/dev/full"), names={"web": "web"}, lease=lease)
+    for fault in (LATE, GONE):
+        port.inject(fault, port.undo(fault))
+    keeper.close()
+    proxy = server.proxy("web")
+    assert proxy is not None
+    assert proxy.enabled
+    assert proxy.toxics == ()
+
+
+def test_faults_of_one_name_in_two_runs_are_both_held(tmp_path: Path, server: ToxiproxyServer) -> None:
+    """A fault of a suite's next run does not make the keeper forget one of the same name."""
+    keeper = Keeper(60.0, environment={})
+    journal = tmp_path / "events.jsonl"
+    journal.touch()
+    for run in ("first", "second"):
+        lease = Lease(holder=run, ttl_ms=60_000)
+        port = ProxyFaults(server, keeper, run=run, journal=journal, names={"web": "web"}, lease=lease)
+        port.inject(LATE, port.undo(LATE))
+    keeper.close()
+    proxy = server.proxy("web")
+    assert proxy is not None
+    assert proxy.toxics == ()

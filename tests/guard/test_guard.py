@@ -79,3 +79,18 @@ def test_no_data_meets_no_condition() -> None:
         AbortObjective(objective="step-goodness"),
     )
     assert watch.check(Samples(), T0, "baseline", T0, T0 + 1) is None
+
+
+def test_counting_costs_its_streams_and_not_their_points() -> None:
+    """A count is read at the window's ends: ten times a second, points by the million are not all looked at."""
+
+    class Costly(Samples):
+        def numbers(self, *_: object) -> list[float]:
+            raise AssertionError("every point was looked at")
+
+    made = Costly()
+    key = StreamKey(metrics.ATTEMPTS, "1", ())
+    made.add(key, NumberPoint(T0 - 1, T0, 0, "cumulative"))
+    made.add(key, NumberPoint(T0 - 1, T0 + 1, 100, "cumulative"))
+    watch = guard(AbortRequests(requests=100))
+    assert watch.check(made, T0, "fault", T0, T0 + 2) is not None

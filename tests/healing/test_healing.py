@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -165,3 +166,27 @@ def test_one_run_at_a_time_holds_a_target() -> None:
     subprocess.run([sys.executable, "-c", code], check=False, env=dict(os.environ))
     with registry.target_lock("env", "run-4"):
         pass
+
+
+def test_two_who_ask_at_once_do_not_take_each_other_for_the_conductor(
+    tmp_path: Path, server: ToxiproxyServer
+) -> None:
+    """Healing while another command looks at the same dead stage still heals."""
+    register_and_die(dead_run(tmp_path / "run", server))
+    (stage,) = registry.stages()
+    with stage.conductor_lock.open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not stage.conductor_alive()
+    assert len(heal_leftovers().done) == 4
+
+
+def test_a_damaged_entry_stops_nothing(tmp_path: Path, server: ToxiproxyServer) -> None:
+    """An entry that a power cut emptied is told of, one that vanishes is passed over; others are healed."""
+    register_and_die(dead_run(tmp_path / "run", server))
+    folder = next(registry.stages()).folder
+    (folder / "empty.json").touch()
+    (folder / "vanished.json").symlink_to(folder / "nowhere")
+    report = heal_leftovers()
+    assert len(report.done) == 4
+    assert "empty.json is damaged" in report.left[0]
+    assert heal_run(tmp_path / "run").left == []

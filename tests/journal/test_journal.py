@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,20 @@ def test_proxies_are_undone_after_the_toxics_they_carry() -> None:
         ProxyRemoved(name="q"),
     ]
     assert [item.key for item in outstanding(events)] == ["b", "a", "p"]
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_line_is_an_error(tmp_path: Path) -> None:
+    """Half a line is never taken for a line written, and what follows it begins a line of its own."""
+    journal = Journal(tmp_path / "events.jsonl")
+    journal.record(pending("a"))
+    limit = journal.path.stat().st_size + 10
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        with pytest.raises(OSError, match="No space"):
+            journal.record(pending("b"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    journal.record(pending("c"))
+    journal.close()
+    assert [item.key for item in outstanding(read_events(journal.path))] == ["c", "a"]
+    assert len(journal.events) == 2

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
-from chaos.evidence import Evidence
+from chaos.documents.problems import BadInput
+from chaos.evidence import Evidence, gather
 from chaos.faults.undo import RemoveToxic
 from chaos.journal import (
     ArrivalsEnded,
@@ -273,3 +275,50 @@ def test_an_unsteady_baseline(seen: Samples) -> None:
 def test_a_short_baseline_that_meets_its_target_goes_on() -> None:
     """An interval that straddles the target for lack of samples does not stop the run."""
     assert judge_baseline(plan("baseline"), samples(n=6), WINDOW)[0]
+
+
+def test_a_breach_before_any_fault_is_no_failure_however_the_run_ended() -> None:
+    """A baseline that the guard or a dead part cut short says nothing of the fault: inconclusive."""
+    started = events()[:3]
+    met = ConditionMet(condition="breached", objective="step-goodness", t=T0 + 3)
+    died = PartDied(part="env", reason="ended", t=T0 + 3)
+    for last, ending in ((met, "condition"), (died, "part-died")):
+        story = (*started, last, RunEnded(ending=ending, t=T0 + 4))
+        verdict = judge(evidence(story, samples(bad_in=["baseline"])))
+        assert verdict.outcome is Outcome.INCONCLUSIVE
+        assert verdict.exit_code == 3
+
+
+@pytest.mark.parametrize(("part", "code"), [("proxy", 3), ("locust", 1)])
+def test_what_a_dead_proxy_breaks_is_no_failure_of_the_service(part: str, code: int) -> None:
+    """A breach in the phase in which our own proxy died is inconclusive; one that it cannot explain counts."""
+    story = (
+        *(e for e in events() if e.t and e.t < T0 + 9),
+        PartDied(part=part, reason="killed", t=T0 + 9),
+        FaultHealed(fault="late", t=T0 + 9),
+        RunEnded(ending="part-died", t=T0 + 10),
+    )
+    assert judge(evidence(story, samples(bad_in=["fault"]))).exit_code == code
+    assert judge(evidence(story, samples(bad_in=["baseline"]))).exit_code == 1
+
+
+def test_a_journal_without_its_phases_never_passes() -> None:
+    """A run that claims to be complete and has lost its phases, or its baseline, is inconclusive."""
+    whole = plan("recovery")
+    assert judge(evidence(events(), of=whole)).outcome is Outcome.PASS
+    for lost in ({"baseline"}, {"baseline", "fault", "recovery"}):
+        story = tuple(e for e in events() if not (isinstance(e, PhaseStarted) and e.phase in lost))
+        assert judge(evidence(story, of=whole)).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_folder_of_a_run_that_died_at_once_can_be_judged(tmp_path: Path) -> None:
+    """Killed before its first event, a run has no metrics yet: inconclusive. Later they must be there."""
+    (tmp_path / "plan.json").write_text(plan("baseline").model_dump_json(by_alias=True))
+    (tmp_path / "events.jsonl").touch()
+    assert judge(gather(tmp_path)).outcome is Outcome.INCONCLUSIVE
+    (tmp_path / "events.jsonl").write_text(events()[0].model_dump_json() + "\n")
+    with pytest.raises(BadInput, match=r"metrics\.jsonl is missing"):
+        gather(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("{half\n{}\n")
+    with pytest.raises(BadInput, match="damaged"):
+        gather(tmp_path)

@@ -14,7 +14,7 @@ import pytest
 
 from chaos.keeper.handle import Keeper, KeeperLost
 from chaos.registry import MARKER, processes_of
-from tests.keeper.conftest import wait_for
+from tests.keeper.conftest import STAGE, wait_for
 
 ECHO = [sys.executable, "-c", "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -107,3 +107,26 @@ def test_a_lost_keeper_is_noticed(tmp_path: Path) -> None:
     (orphan,) = processes_of(mark)
     orphan.kill()
     psutil.wait_procs([orphan], timeout=20)
+
+
+def test_ending_a_process_does_not_cost_the_lease(tmp_path: Path) -> None:
+    """A keeper that was busy for longer than its lease reads the renewals that came in meanwhile."""
+    keeper = Keeper(2.0, environment={MARKER: f"busy-{tmp_path.name}"})
+    code = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)"
+    keeper.spawn("deaf", [sys.executable, "-c", code], logs=tmp_path)
+    wait_for(lambda: (tmp_path / "deaf.out").read_text())
+    try:
+        keeper.stop("deaf", grace_s=3.0)
+        keeper.spawn("next", SLEEP, logs=tmp_path)
+        assert not keeper.lost.is_set()
+    finally:
+        keeper.close()
+
+
+def test_what_a_dead_process_had_started_goes_with_it(keeper: Keeper, tmp_path: Path) -> None:
+    """When a process ends by itself the rest of its group is ended too."""
+    code = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    keeper.spawn("parent", [sys.executable, "-c", code], logs=tmp_path)
+    assert keeper.exited.get(timeout=20) == ("parent", 0)
+    mark = f"{STAGE}-{tmp_path.name}"
+    wait_for(lambda: [p.pid for p in processes_of(mark)] == [keeper.pid])
