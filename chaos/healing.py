@@ -22,6 +22,7 @@ from chaos.journal import HealFailed, Journal, Outstanding, ProxyServerReady, ou
 
 KEEPER_PATIENCE_S = 20.0
 END_PATIENCE_S = 3.0
+LOOKS = 3
 
 
 @dataclass
@@ -164,8 +165,15 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _end_processes(stage: registry.Stage, report: HealReport) -> None:
-    found = registry.processes_of(stage.stage)
-    for process in end_processes(found):
-        report.left.append(f"process {process.pid} of stage {stage.stage} does not end")
-    if found:
-        report.done.append(f"{len(found)} process{'es' if len(found) > 1 else ''} of a dead run ended")
+    ended = 0
+    for _ in range(LOOKS):  # again: one that was in the midst of its exec showed no mark the first time
+        found = registry.processes_of(stage.stage)
+        if not found:
+            break
+        stubborn = end_processes(found)
+        report.left += [f"process {p.pid} of stage {stage.stage} does not end" for p in stubborn]
+        ended += len(found) - len(stubborn)
+        if stubborn:
+            break
+    if ended:
+        report.done.append(f"{ended} process{'es' if ended > 1 else ''} of a dead run ended")

@@ -11,15 +11,14 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chaos.attribution import fault_reports
 from chaos.evidence import Evidence
 from chaos.exits import Exit, exit_for
 from chaos.journal import (
     ArrivalsEnded,
     ConditionMet,
     Event,
-    FaultFailed,
     FaultHealed,
-    FaultInjected,
     FaultPending,
     HealFailed,
     PartDied,
@@ -29,13 +28,12 @@ from chaos.journal import (
     RunStarted,
     outstanding,
 )
-from chaos.plan import Plan, PlannedFault
+from chaos.plan import Plan
 from chaos.preconditions import preconditions
-from chaos.verdict import Ending, FaultReport, LoadReport, PhaseSpan, Verdict
+from chaos.verdict import Ending, LoadReport, PhaseSpan, Verdict
 from loadtests import metrics
 from probes.episodes import judge_invariant
 from slo.evaluate import judge_objective
-from slo.evidence import judge_effect
 from slo.finding import Finding, Window
 from slo.objective import (
     Invariant,
@@ -58,7 +56,7 @@ def judge(evidence: Evidence) -> Verdict:
     plan, events = evidence.plan, evidence.events
     ending = _ending(events)
     spans = phase_spans(events)
-    faults = tuple(_fault(fault, evidence, spans) for fault in plan.faults)
+    faults = fault_reports(evidence, spans)
     load = load_report(evidence)
     reached = bool(spans) or ending == "completed"
     before = preconditions(plan, events, spans, ending, faults, load, evidence.samples)
@@ -160,68 +158,6 @@ def phase_spans(events: Iterable[Event]) -> dict[Phase, PhaseSpan]:
 
 def _ending(events: tuple[Event, ...]) -> Ending:
     return next((event.ending for event in events if isinstance(event, RunEnded)), "died")
-
-
-def _fault(fault: PlannedFault, evidence: Evidence, spans: dict[Phase, PhaseSpan]) -> FaultReport:
-    injected = healed = None
-    failed = ""
-    counts: dict[str, int] = {}
-    for event in evidence.events:
-        match event:
-            case FaultInjected() if event.fault == fault.name:
-                injected = event.t
-            case FaultFailed() if event.fault == fault.name:
-                failed = event.reason
-            case FaultHealed() if event.fault == fault.name:
-                healed, counts = event.t, event.counts
-            case _:
-                pass
-    effect = None
-    if injected is not None and "baseline" in spans:
-        until = healed or evidence.events[-1].t
-        effect = _effect(fault, evidence.samples, spans["baseline"], Window(start=injected, end=until))
-    elif failed:
-        effect = Finding(
-            objective=f"effect/{fault.name}",
-            kind="effect",
-            phase="fault",
-            outcome=Outcome.INCONCLUSIVE,
-            reason=f"fault {fault.name} could not be injected: {failed}",
-            runbook="fault-without-effect",
-        )
-    return FaultReport(
-        name=fault.name,
-        place=fault.place,
-        type=fault.type,
-        stream=fault.stream,
-        toxicity=fault.toxicity,
-        attributes={name: float(value) for name, value in fault.attributes.items()},
-        injected_at=injected,
-        healed_at=healed,
-        healed=healed is not None,
-        effect=effect,
-        counts=counts,
-    )
-
-
-def _effect(fault: PlannedFault, samples: Samples, baseline: PhaseSpan, window: Window) -> Finding:
-    """Any one of the fault's effects is evidence; without one, the reasons say what was looked for."""
-    before = Window(start=baseline.start, end=baseline.end)
-    found = [judge_effect(effect, samples, before, window) for effect in fault.effects]
-    best = next((f for f in found if f.outcome.passes), None)
-    reason = best.reason if best else "; ".join(f.reason for f in found)
-    if best is None:
-        reason = f"fault {fault.name} at {fault.place} had no observable effect: {reason}"
-    chosen = best or found[0]
-    return chosen.model_copy(
-        update={
-            "objective": f"effect/{fault.name}",
-            "phase": "fault",
-            "reason": reason,
-            "runbook": None if best else "fault-without-effect",
-            "window": window,
-        }
-    )
 
 
 def _require(requirement: Requirement, evidence: Evidence, spans: dict[Phase, PhaseSpan]) -> list[Finding]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
+from typing import Any, TextIO, cast
 
 import click
 
@@ -81,7 +83,38 @@ def main() -> None:
     sys.exit(_run())
 
 
+class _Patient:
+    """A stream whose reader may go (`| head`): what is written after that is lost, the exit code is not."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or go on in silence."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._let_go()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or go on in silence."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+
 def _run() -> int:
+    sys.stdout = cast(TextIO, _Patient(sys.stdout))
     try:
         return int(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as ended:
@@ -91,9 +124,6 @@ def _run() -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone (| head): nobody is left to tell
-        return 0
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # the one place where a defect of ours is told apart from everything expected

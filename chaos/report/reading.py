@@ -126,10 +126,14 @@ def not_passing(verdict: Verdict) -> list[Finding]:
 
 
 def runbooks_to_follow(verdict: Verdict) -> dict[str, list[Finding]]:
-    """Runbook names with the findings that call for them: of failed objectives first, each name once."""
+    """Runbook names with the findings that call for them: of failed objectives first, each name once.
+
+    An objective of which too little is known calls for more samples, not for the runbook of its breach.
+    """
     called: dict[str, list[Finding]] = {}
     for finding in not_passing(verdict):
-        if finding.runbook:
+        breached = finding.outcome is Outcome.FAIL or finding.kind in ("effect", "precondition")
+        if finding.runbook and breached:
             called.setdefault(finding.runbook, []).append(finding)
     return called
 

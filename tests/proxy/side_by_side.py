@@ -18,7 +18,7 @@ import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-BOUND_S = 15.0
+BOUND_S = 4.0
 """How long a condition may take to come true on both sides."""
 QUIET_S = 0.02
 """How long is looked on where nothing has to happen."""

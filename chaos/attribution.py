@@ -1,0 +1,191 @@
+"""Which fault did what: each fault's effect, told apart from those of the faults beside it.
+
+A fault is credited only with what its own coming changed: the time in which it was in place is held against
+one in which exactly the other faults were (the baseline, when there were none). Where there is no such time,
+the proxy's own count of it is the evidence; without that, the fault cannot be told apart. A fault of which
+the proxy counted that it struck nothing did nothing, whatever the telemetry shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from chaos.evidence import Evidence
+from chaos.journal import Event, FaultFailed, FaultHealed, FaultInjected
+from chaos.plan import Plan, PlannedFault
+from chaos.verdict import FaultReport, PhaseSpan
+from slo.evidence import judge_effect
+from slo.finding import Finding, Window
+from slo.objective import Phase
+from slo.outcome import Outcome
+
+SHORTEST_S = 0.9
+"""Windows shorter than this hold too few reports (the load sends one every 500 ms) to be compared."""
+RUNBOOK = "fault-without-effect"
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A fault as it happened; `until` is its heal, or the end of the journal."""
+
+    fault: PlannedFault
+    injected: float | None = None
+    healed: float | None = None
+    until: float = 0.0
+    failed: str = ""
+    counts: Mapping[str, int] | None = None
+
+    @property
+    def struck_nothing(self) -> bool:
+        """Whether the proxy counts, and counted nothing."""
+        return bool(self.counts) and not (self.counts or {}).get("fired", 1)
+
+    def window(self) -> Window:
+        """When it was in place."""
+        return Window(start=self.injected or 0.0, end=self.until)
+
+
+def fault_reports(evidence: Evidence, spans: Mapping[Phase, PhaseSpan]) -> tuple[FaultReport, ...]:
+    """Every fault of the plan, with the finding of its effect where it was injected or refused."""
+    placed = [_placed(fault, evidence.events) for fault in evidence.plan.faults]
+    return tuple(_report(one, placed, evidence, spans) for one in placed)
+
+
+def _placed(fault: PlannedFault, events: Iterable[Event]) -> _Placed:
+    injected = healed = counts = None
+    failed, last = "", 0.0
+    for event in events:
+        last = event.t
+        match event:
+            case FaultInjected() if event.fault == fault.name:
+                injected = event.t
+            case FaultFailed() if event.fault == fault.name:
+                failed = event.reason
+            case FaultHealed() if event.fault == fault.name:
+                healed, counts = event.t, event.counts
+            case _:
+                pass
+    return _Placed(fault, injected, healed, last if healed is None else healed, failed, counts)
+
+
+def _report(
+    placed: _Placed, everything: list[_Placed], evidence: Evidence, spans: Mapping[Phase, PhaseSpan]
+) -> FaultReport:
+    fault, effect = placed.fault, None
+    if placed.injected is not None and "baseline" in spans:
+        effect = _effect(placed, everything, evidence, spans["baseline"])
+    elif placed.failed:
+        effect = _unseen(placed, f"fault {fault.name} could not be injected: {placed.failed}")
+    return FaultReport(
+        name=fault.name,
+        place=fault.place,
+        type=fault.type,
+        stream=fault.stream,
+        toxicity=fault.toxicity,
+        attributes={name: float(value) for name, value in fault.attributes.items()},
+        injected_at=placed.injected,
+        healed_at=placed.healed,
+        healed=placed.healed is not None,
+        effect=effect,
+        counts=dict(placed.counts or {}),
+    )
+
+
+def _effect(placed: _Placed, everything: list[_Placed], evidence: Evidence, baseline: PhaseSpan) -> Finding:
+    fault = placed.fault
+    lead = f"fault {fault.name} at {fault.place} had no observable effect"
+    if placed.struck_nothing:
+        return _unseen(placed, f"{lead}: the proxy counted that it struck nothing")
+    rivals = [
+        other
+        for other in everything
+        if other is not placed and _may_be_confused(placed, other, evidence.plan)
+    ]
+    contrast = _contrast(placed, rivals, Window(start=baseline.start, end=baseline.end))
+    if contrast is None:
+        return _by_count(placed, rivals)
+    before, during = contrast
+    found = [judge_effect(effect, evidence.samples, before, during) for effect in fault.effects]
+    best = next((f for f in found if f.outcome.passes), None)
+    if best is None:
+        return _unseen(placed, f"{lead}: {'; '.join(f.reason for f in found)}", found[0])
+    return best.model_copy(update={"objective": f"effect/{fault.name}", "phase": "fault", "window": during})
+
+
+def _unseen(placed: _Placed, reason: str, found: Finding | None = None) -> Finding:
+    """The finding of a fault that was not seen to act, with the numbers of `found`."""
+    base = found or Finding(
+        objective="", kind="effect", phase="fault", outcome=Outcome.INCONCLUSIVE, reason=""
+    )
+    return base.model_copy(
+        update={
+            "objective": f"effect/{placed.fault.name}",
+            "phase": "fault",
+            "reason": reason,
+            "runbook": RUNBOOK,
+            "window": placed.window() if placed.injected is not None else None,
+        }
+    )
+
+
+def _by_count(placed: _Placed, rivals: list[_Placed]) -> Finding:
+    """What the proxy's own count says, where telemetry cannot tell the fault from its rivals."""
+    fault, counts = placed.fault, placed.counts or {}
+    others = ", ".join(rival.fault.name for rival in rivals)
+    if counts.get("fired", 0) > 0 and counts.get("connections", 0) > 0:
+        reason = (
+            f"the proxy counted that it acted {counts['fired']} times on {counts['connections']} connections "
+            f"(in telemetry it cannot be told apart from {others})"
+        )
+        return Finding(
+            objective=f"effect/{fault.name}",
+            kind="effect",
+            phase="fault",
+            outcome=Outcome.PASS,
+            reason=reason,
+            samples=counts["connections"],
+            window=placed.window(),
+        )
+    return _unseen(
+        placed,
+        f"the effect of fault {fault.name} cannot be told apart from that of {others}: give it "
+        f"{SHORTEST_S:g} s or more without them, or them as much without it",
+    )
+
+
+def _may_be_confused(placed: _Placed, other: _Placed, plan: Plan) -> bool:
+    """Whether both were in place at once, and reach load that is read for the evidence of both."""
+    if placed.injected is None or other.injected is None or other.struck_nothing:
+        return False
+    overlap = min(placed.until, other.until) - max(placed.injected, other.injected)
+    return overlap > 0 and bool(_workloads(placed.fault, plan) & _workloads(other.fault, plan))
+
+
+def _workloads(fault: PlannedFault, plan: Plan) -> set[str]:
+    """The load at the fault's place; all of it, if none is there."""
+    there = {workload.name for workload in plan.workloads if workload.place == fault.place}
+    return there or {workload.name for workload in plan.workloads}
+
+
+def _contrast(placed: _Placed, rivals: list[_Placed], baseline: Window) -> tuple[Window, Window] | None:
+    """A window without and one with the fault, the same rivals in place in both; the longest such pair."""
+    if not rivals:
+        return baseline, placed.window()
+    own = placed.fault.name
+    spans = {r.fault.name: r.window() for r in (placed, *rivals)}
+    cuts = sorted({edge for span in spans.values() for edge in (span.start, span.end)})
+    segments = [
+        (Window(start=a, end=b), {name for name, s in spans.items() if s.start <= a and b <= s.end})
+        for a, b in pairwise(cuts)
+        if b - a >= SHORTEST_S
+    ]
+    pairs = [
+        (without, during)
+        for during, active in segments
+        if own in active
+        for without, others in [(baseline, set[str]()), *segments]
+        if others == active - {own}
+    ]
+    return max(pairs, key=lambda pair: min(w.end - w.start for w in pair), default=None)
