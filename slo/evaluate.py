@@ -104,9 +104,13 @@ def holds(level: Level, value: float) -> bool:
     return _COMPARE[level.op][0](value, level.bound)
 
 
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
 def no_data(kind: FindingKind, missing: str) -> str:
     """The reason of a finding without data."""
-    return f"no data: {missing}; without any, a {kind} cannot be judged"
+    return f"no data: {missing}; without any, {_a(kind)} cannot be judged"
 
 
 def _outcome(share: Share, interval: tuple[float, float]) -> Outcome:

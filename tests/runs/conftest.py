@@ -27,10 +27,10 @@ metadata: {{name: slow-{n}}}
 spec:
   target: web-{n}
   load: {{profile: web, arrivals: 20/s}}
-  phases: {{baseline: 1s, fault: 2s, recovery: 1s}}
+  phases: {{baseline: 1s, fault: 3s, recovery: 1s}}
   faults:
     - {{name: late, place: web, type: latency, latency: 80ms}}
-    - {{name: gone, place: web, type: down, at: 500ms, for: 500ms}}
+    - {{name: gone, place: web, type: down, at: 1s, for: 1s}}
   objectives:
     - {{ref: web-good, phases: [baseline], runbook: env-slow}}
 """

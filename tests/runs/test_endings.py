@@ -83,11 +83,7 @@ def test_an_abort_condition_stops_with_4(project: Path) -> None:
 def test_an_abort_on_an_objective_stops_with_1(project: Path) -> None:
     """An objective under `abort` that is breached ends the run early, with exit 1."""
     experiment = project / "chaos/experiments/slow-0.yaml"
-    text = (
-        experiment.read_text()
-        .replace("fault: 2s", "fault: 20s")
-        .replace("at: 500ms, for: 500ms", "at: 100ms")
-    )
+    text = experiment.read_text().replace("fault: 3s", "fault: 20s").replace("at: 1s, for: 1s", "at: 100ms")
     text = text.replace("phases: [baseline]", "phases: [baseline, fault]")
     experiment.write_text(text + "  abort: [{objective: web-good}]\n")
     run = brownout(project, "run", "slow-0")
@@ -197,7 +193,10 @@ def test_the_proxies_of_a_run_outlive_its_set_up(tmp_path: Path, web: str, share
     config = project / "brownout.yaml"
     config.write_text(config.read_text().replace("lease: 2s", "lease: 1s"))
     run = brownout(project, "run", "slow-0")
-    assert run.wait() == 0, run.told()
+    # On a machine that stands still for a second the lease runs out, and the run is rightly inconclusive.
+    assert run.wait() in (0, 3), run.told()
+    judged = [e for e in read_events(run_folder(project) / "events.jsonl") if e.event == "baseline-judged"]
+    assert [event.steady for event in judged] == [True], run.told()
     nothing_left(project)
 
 

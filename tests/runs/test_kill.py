@@ -16,7 +16,7 @@ from tests.runs.conftest import LEASE_S, brownout, living, wait_for, write_proje
 RUNS = int(os.environ.get("BROWNOUT_KILLS", "30")) // 2
 """Half of them on each kind of proxy server."""
 AT_ONCE = 3
-LONGEST_S = 7.0
+LONGEST_S = 8.0
 SEED = int(os.environ.get("BROWNOUT_KILL_SEED", "20261121"))
 
 
