@@ -55,6 +55,6 @@ FINAL: Final = "brownout.generator.final"
 PRIMARY: Final[dict[str, str]] = {"episode": STEP_DURATION, "chat": CHAT_DURATION, "http": HTTP_OPERATION}
 """The duration histogram that tells how one kind of user fares; default fault effects read it."""
 
-DURATION_BOUNDARIES_S: Final[tuple[float, ...]] = tuple(round(0.001 * 2 ** (i / 4), 6) for i in range(79))
-"""Default boundaries of duration histograms: 1 ms to about 741 s, four a doubling: fine enough to see a rise by half."""
+DURATION_BOUNDARIES_S: Final = tuple(round(0.001 * 2 ** (i / 4), 6) for i in range(79))
+"""Default boundaries of duration histograms: 1 ms to about 741 s, four a doubling, to see a rise by half."""
 TOKEN_BOUNDARIES: Final[tuple[float, ...]] = tuple(float(4**i) for i in range(14))

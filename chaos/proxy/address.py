@@ -34,7 +34,7 @@ def split(address: str) -> tuple[str, int]:
         host = host[1:-1]
     if not _NUMBER.fullmatch(port):
         raise AddressError(f"lookup tcp/{port}: unknown port")
-    number = int(port.strip("+-") and port or 0)
+    number = int((port.strip("+-") and port) or 0)
     if not 0 <= number <= 65535:
         raise AddressError(f"address {port}: invalid port")
     return host, number
