@@ -74,7 +74,7 @@ CONDUCTOR = """
 """
 
 
-@pytest.mark.parametrize(("number", "lease_s"), [(signal.SIGKILL, 60.0), (signal.SIGSTOP, 1.0)])
+@pytest.mark.parametrize(("number", "lease_s"), [(signal.SIGKILL, 60.0), (signal.SIGSTOP, 5.0)])
 def test_a_conductor_that_dies_or_hangs_leaves_no_process(
     tmp_path: Path, number: signal.Signals, lease_s: float
 ) -> None:
