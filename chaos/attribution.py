@@ -2,7 +2,8 @@
 
 A fault is credited only with what its own coming changed: the time in which it was in place is held against
 one in which exactly the other faults were (the baseline, when there were none). Where there is no such time,
-the proxy's own count of it is the evidence; without that, the fault cannot be told apart. A fault of which
+the proxy's own count of it is the evidence; without that, the fault cannot be told apart. What answers
+nothing while it is in place (a process that is paused) is seen in what comes right after it. A fault of which
 the proxy counted that it struck nothing did nothing, whatever the telemetry shows.
 """
 
@@ -23,6 +24,8 @@ from slo.outcome import Outcome
 
 SHORTEST_S = 0.9
 """Windows shorter than this hold too few reports (the load sends one every 500 ms) to be compared."""
+LINGERS_S = 1.2
+"""What a fault held back to its end is reported within this time after it (two reports of the load)."""
 RUNBOOK = "fault-without-effect"
 
 
@@ -107,11 +110,25 @@ def _effect(placed: _Placed, everything: list[_Placed], evidence: Evidence, base
     if contrast is None:
         return _by_count(placed, rivals)
     before, during = contrast
-    found = [judge_effect(effect, evidence.samples, before, during) for effect in fault.effects]
-    best = next((f for f in found if f.outcome.passes), None)
-    if best is None:
-        return _unseen(placed, f"{lead}: {'; '.join(f.reason for f in found)}", found[0])
-    return best.model_copy(update={"objective": f"effect/{fault.name}", "phase": "fault", "window": during})
+    found: list[Finding] = []
+    for window in (during, *_with_aftermath(during, placed, everything)):
+        judged = [judge_effect(effect, evidence.samples, before, window) for effect in fault.effects]
+        best = next((f for f in judged if f.outcome.passes), None)
+        if best is not None:
+            changed = {"objective": f"effect/{fault.name}", "phase": "fault", "window": window}
+            return best.model_copy(update=changed)
+        found = found or judged
+    return _unseen(placed, f"{lead}: {'; '.join(f.reason for f in found)}", found[0])
+
+
+def _with_aftermath(during: Window, placed: _Placed, everything: list[_Placed]) -> Iterable[Window]:
+    """The window and what came right after the heal, where it ends with that, and no other fault came then."""
+    if placed.healed is None or during.end != placed.healed:
+        return
+    others = [o.injected for o in everything if o.injected is not None and o.injected >= during.end]
+    end = min([during.end + LINGERS_S, *others])
+    if end > during.end:
+        yield during.model_copy(update={"end": end})
 
 
 def _unseen(placed: _Placed, reason: str, found: Finding | None = None) -> Finding:

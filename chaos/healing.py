@@ -17,7 +17,7 @@ import psutil
 from pydantic import ValidationError
 
 from chaos import registry
-from chaos.faults.toxiproxy import heal as perform
+from chaos.faults.heal import heal as perform
 from chaos.journal import HealFailed, Journal, Outstanding, ProxyServerReady, outstanding, read_events
 
 KEEPER_PATIENCE_S = 20.0
@@ -133,9 +133,9 @@ def _undo(item: Outstanding, journal: Journal, run: str, report: HealReport, end
     try:
         perform(item.undo)
     except (OSError, ValueError) as error:
-        if item.undo.api not in ended:
+        if item.undo.server not in ended:
             journal.record(HealFailed(subject=item.key, reason=str(error), by="heal"))
-            report.left.append(f"{run}: {item.key} at {item.undo.api} may still be in place: {error}")
+            report.left.append(f"{run}: {item.key} at {item.undo.where} may still be in place: {error}")
             return
         # Its proxy was a process of the run: what it carried is gone with it.
     journal.record(item.done.model_copy(update={"by": "heal"}))

@@ -265,9 +265,9 @@ def _left_behind(events: tuple[Event, ...]) -> Iterable[str]:
     ended = any(isinstance(e, RunEnded) for e in events)
     failed = {e.subject: e.reason for e in events if isinstance(e, HealFailed)}
     for item in outstanding(events):
-        if not (ended and item.undo.api in ours):
+        if not (ended and item.undo.server in ours):
             why = failed.get(item.key, "the run died before it was healed")
-            yield f"{item.key} at {item.undo.api}: {why}; `brownout heal` tries again"
+            yield f"{item.key} at {item.undo.where}: {why}; `brownout heal` tries again"
 
 
 def _reasons(findings: tuple[Finding, ...], outcome: Outcome) -> tuple[str, ...]:

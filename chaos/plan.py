@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from chaos.documents.models import Abort
+from chaos.faults.undo import Argv
 from loadtests.profile import LoadProfileSpec
 from slo.effect import Effect
 from slo.model import Model
@@ -45,11 +46,40 @@ class PlannedProxy(Model):
     upstream: str | None = None
 
 
-class PlannedFault(Model):
-    """A fault with everything that its injection needs, in the proxy's own units.
+class PlannedProcess(Model):
+    """A process that faults may touch: `command` is started by the run, the others run already.
 
-    `type` is a toxic type or `down`. `attributes` are Toxiproxy's: integers, milliseconds (`slicer.delay` in
-    microseconds, `bandwidth.rate` in kB/s). Times are seconds after the baseline has begun.
+    Paths are absolute. (The processes of demo services are the services'.)
+    """
+
+    name: str
+    command: Argv | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    cwd: str
+    pid_file: str | None = None
+    start: Argv | None = None
+    compose: str | None = None
+    project: str | None = None
+    disk: str | None = None
+    hosts_file: str | None = None
+
+
+class Commands(Model):
+    """What a command fault runs, in `cwd`; see `chaos.documents.faults.CommandFault`."""
+
+    inject: Argv
+    heal: Argv
+    check: Argv | None = None
+    cwd: str
+    timeout_s: float
+
+
+class PlannedFault(Model):
+    """A fault with everything that its injection needs, in whole numbers.
+
+    `type` is a toxic type, `down`, one of a process, or `command`. `attributes` of a toxic are Toxiproxy's:
+    milliseconds (`slicer.delay` in microseconds, `bandwidth.rate` in kB/s); those of a process are in the
+    units of `chaos.faults.processes.units`. Times are seconds after the baseline has begun.
     """
 
     name: str
@@ -58,6 +88,9 @@ class PlannedFault(Model):
     stream: Literal["downstream", "upstream"] = "downstream"
     toxicity: float = 1.0
     attributes: dict[str, int] = Field(default_factory=dict)
+    signal: Literal["KILL", "TERM"] | None = None
+    host: str | None = None
+    commands: Commands | None = None
     inject_at_s: float
     heal_at_s: float
     effects: tuple[Effect, ...] = Field(description="Any one of them seen is evidence that the fault acted.")
@@ -84,6 +117,7 @@ class Plan(Model):
     phases: dict[Phase, float]
     services: tuple[PlannedService, ...]
     proxies: tuple[PlannedProxy, ...]
+    processes: tuple[PlannedProcess, ...] = ()
     workloads: tuple[PlannedWorkload, ...]
     boundaries: dict[str, tuple[float, ...]]
     faults: tuple[PlannedFault, ...]

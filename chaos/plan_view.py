@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import re
 
+from chaos.documents.faults import TOXIC_TYPES
 from chaos.documents.models import AbortAfter, AbortObjective, AbortRequests, AbortThreshold
-from chaos.plan import Plan, PlannedFault, PlannedProxy, PlannedWorkload
+from chaos.plan import Plan, PlannedFault, PlannedProcess, PlannedProxy, PlannedWorkload
 from slo.effect import Effect, QuantileEffect
 from slo.objective import PHASES, Filter, Invariant, Level, Quantile, Ratio, Recovery, Requirement
 from slo.quantities import format_duration
 
 _OPS = {"lte": "at most", "lt": "less than", "gte": "at least", "gt": "more than"}
-_UNITS = {"rate": " kB/s", "bytes": " B", "average_size": " B", "size_variation": " B"}
+_UNITS = {
+    "rate": " kB/s",
+    "bytes": " B",
+    "average_size": " B",
+    "size_variation": " B",
+    "headroom_bytes": " B",
+    "headroom_files": "",
+    "leave": " B",
+    "stopped": "%",
+}
 
 
 def plan_text(plan: Plan) -> str:
@@ -47,12 +57,22 @@ def _touched(plan: Plan) -> list[str]:
         else:
             health = f", ready when {service.health} answers 200" if service.health else ""
             rows.append(f"service {service.name}: {service.address}, which runs already{health}")
+    rows += [f"process {process.name}: {_process(process)}" for process in plan.processes]
     rows += [f"proxy {proxy.name}: {_proxy(proxy)}" for proxy in plan.proxies]
     if plan.toxiproxy:
         rows.append(f"proxies by the Toxiproxy at {plan.toxiproxy}")
     else:
         rows.append("proxies by the embedded proxy, started for the run")
     return rows
+
+
+def _process(process: PlannedProcess) -> str:
+    if process.command is not None:
+        return f"`{' '.join(process.command)}` in {process.cwd}, started for the run"
+    if process.compose is not None:
+        return f"the containers of the compose service {process.compose}, which run already"
+    again = f"; started again by `{' '.join(process.start)}`" if process.start else ""
+    return f"the one whose pid is in {process.pid_file}{again}"
 
 
 def _proxy(proxy: PlannedProxy) -> str:
@@ -83,7 +103,11 @@ def _fault(fault: PlannedFault) -> list[str]:
         f"{key} {_attribute(fault.type, key, value)}" for key, value in fault.attributes.items()
     )
     where = f"{fault.type} at {fault.place}"
-    if fault.type != "down":
+    if fault.host is not None:
+        where += f": {fault.host}"
+    if fault.commands is not None:
+        where += f": `{' '.join(fault.commands.inject)}`, healed by `{' '.join(fault.commands.heal)}`"
+    if fault.type in TOXIC_TYPES:
         share = (
             "all connections" if fault.toxicity >= 1 else f"{fault.toxicity * 100:.4g}% of the connections"
         )

@@ -9,14 +9,35 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
+from chaos.documents.faults import CommandFault, Fault, KillFault, NoSuchHostFault, ToxicFault
 from chaos.documents.fitness import span
 from chaos.documents.hosts import parse_address
-from chaos.documents.models import DemoService, DownFault, Experiment, Fault, Target, UrlService
+from chaos.documents.models import Experiment
 from chaos.documents.resolve import Resolved
-from chaos.faults.toxics import default_effects, toxic_attributes
-from chaos.plan import Cue, Plan, PlannedFault, PlannedProxy, PlannedService, PlannedWorkload
+from chaos.documents.targets import (
+    CommandProcess,
+    ComposeProcess,
+    DemoService,
+    PidFileProcess,
+    Process,
+    Target,
+    UrlService,
+)
+from chaos.faults.attributes import default_effects, fault_attributes
+from chaos.faults.toxics import stream_of
+from chaos.plan import (
+    Commands,
+    Cue,
+    Plan,
+    PlannedFault,
+    PlannedProcess,
+    PlannedProxy,
+    PlannedService,
+    PlannedWorkload,
+)
 from loadtests.metrics import PRIMARY
 from slo.effect import Effect
 from slo.objective import PHASES, Objective, Phase, Recovery, Requirement
@@ -38,7 +59,8 @@ def make_plan(resolved: Resolved, seed: int, lease_s: float) -> Plan:
         PlannedWorkload(name=load.name, place=load.profile.service, profile=load.profile)
         for load in resolved.loads
     )
-    faults = tuple(_planned(fault, experiment, workloads) for fault in experiment.spec.faults)
+    root = resolved.root
+    faults = tuple(_planned(fault, experiment, workloads, root) for fault in experiment.spec.faults)
     return Plan(
         experiment=experiment.metadata.name,
         hypothesis=" ".join(experiment.spec.hypothesis.split()),
@@ -50,6 +72,7 @@ def make_plan(resolved: Resolved, seed: int, lease_s: float) -> Plan:
         phases=phases,
         services=_services(target),
         proxies=_proxies(target),
+        processes=tuple(_process(name, it, root) for name, it in target.spec.processes.items()),
         workloads=workloads,
         boundaries=boundaries_of(resolved.requirements),
         faults=faults,
@@ -97,13 +120,15 @@ def _tidy(seconds: float) -> float:
     return round(seconds, 6)
 
 
-def _planned(fault: Fault, experiment: Experiment, workloads: tuple[PlannedWorkload, ...]) -> PlannedFault:
+def _planned(
+    fault: Fault, experiment: Experiment, workloads: tuple[PlannedWorkload, ...], root: Path
+) -> PlannedFault:
     baseline, length = experiment.spec.phases.baseline, experiment.spec.phases.fault
     begin, end = span(fault, experiment)
     stream: Literal["downstream", "upstream"] = "downstream"
     toxicity = 1.0
-    if not isinstance(fault, DownFault):
-        stream = "upstream" if fault.stream in ("upstream", "up") else "downstream"
+    if isinstance(fault, ToxicFault):
+        stream = stream_of(fault.stream)
         toxicity = fault.toxicity
     return PlannedFault(
         name=fault.name,
@@ -111,11 +136,39 @@ def _planned(fault: Fault, experiment: Experiment, workloads: tuple[PlannedWorkl
         type=fault.type,
         stream=stream,
         toxicity=toxicity,
-        attributes=toxic_attributes(fault),
+        attributes=fault_attributes(fault),
+        signal=fault.signal if isinstance(fault, KillFault) else None,
+        host=fault.host if isinstance(fault, NoSuchHostFault) else None,
+        commands=_commands(fault, root) if isinstance(fault, CommandFault) else None,
         inject_at_s=_tidy(baseline + begin),
         heal_at_s=min(_tidy(baseline + end), _tidy(baseline + length)),
         effects=_effects(fault, workloads),
     )
+
+
+def _commands(fault: CommandFault, root: Path) -> Commands:
+    return Commands(
+        inject=fault.inject, heal=fault.heal, check=fault.check, cwd=str(root), timeout_s=fault.timeout
+    )
+
+
+def _process(name: str, process: Process, root: Path) -> PlannedProcess:
+    """With its paths taken from the project's folder."""
+    planned = PlannedProcess(
+        name=name,
+        cwd=str(root),
+        disk=None if process.disk is None else str(root / process.disk),
+        hosts_file=None if process.hosts_file is None else str(root / process.hosts_file),
+    )
+    match process:
+        case CommandProcess():
+            cwd = str(root / (process.cwd or ""))
+            return planned.model_copy(update={"command": process.command, "env": process.env, "cwd": cwd})
+        case PidFileProcess():
+            pid_file = str(root / process.pid_file)
+            return planned.model_copy(update={"pid_file": pid_file, "start": process.start})
+        case ComposeProcess():
+            return planned.model_copy(update={"compose": process.compose, "project": process.project})
 
 
 def _effects(fault: Fault, workloads: tuple[PlannedWorkload, ...]) -> tuple[Effect, ...]:

@@ -55,6 +55,9 @@ class FakeFaults:
         """As for a toxic."""
         return RemoveToxic(api=API, proxy=fault.place, toxic=fault.name)
 
+    def arm(self, fault: PlannedFault, undo: Undo) -> None:
+        """Nothing needs to be done."""
+
     def inject(self, fault: PlannedFault, undo: Undo) -> None:
         """Remember it. Raises OSError for the refused and the silent."""
         self.calls.append(("inject", fault.name))

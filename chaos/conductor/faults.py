@@ -1,17 +1,43 @@
-"""The faults port on a proxy that speaks Toxiproxy's API: toxics, and proxies that go down."""
+"""The faults port of a run: whatever carries a fault, the keeper holds its undo before it is injected."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from chaos.faults.toxiproxy import Lease, ToxiproxyServer
-from chaos.faults.toxiproxy import heal as perform_undo
-from chaos.faults.undo import EnableProxy, RemoveToxic, Undo
+from chaos.faults.undo import Undo
 from chaos.journal import FaultHealed
 from chaos.keeper.handle import Keeper
 from chaos.plan import PlannedFault
 
-DOWN = "down"
+
+class Carrier(Protocol):
+    """What can put faults of some types in place. Every method may raise OSError; see `ports.Faults`."""
+
+    def undo(self, fault: PlannedFault) -> Undo:
+        """What will take `fault` away again."""
+        ...
+
+    def ready(self, fault: PlannedFault) -> None:
+        """All that can be done before its time."""
+        ...
+
+    def inject(self, fault: PlannedFault, undo: Undo) -> None:
+        """Put it in place."""
+        ...
+
+    def in_place(self, fault: PlannedFault, undo: Undo) -> bool:
+        """Whether it is still there."""
+        ...
+
+    def heal(self, fault: PlannedFault, undo: Undo) -> None:
+        """Undo it, and see that it is gone."""
+        ...
+
+    def counts(self, fault: PlannedFault) -> dict[str, int]:
+        """What was counted of it."""
+        ...
 
 
 def held_as(run: str, fault: str) -> str:
@@ -19,71 +45,43 @@ def held_as(run: str, fault: str) -> str:
     return f"{run}/{fault}"
 
 
-class ProxyFaults:
-    """Faults of one run. `names` maps places to what the proxy server calls the proxy there.
-
-    Toxics are named after the run, so that heal never touches another's.
-    """
+class KeptFaults:
+    """Faults of one run, each with `carrier(fault)`, all held by the keeper while they may be in place."""
 
     def __init__(
-        self,
-        server: ToxiproxyServer,
-        keeper: Keeper,
-        *,
-        run: str,
-        journal: Path,
-        names: dict[str, str],
-        lease: Lease,
+        self, carrier: Callable[[PlannedFault], Carrier], keeper: Keeper, *, run: str, journal: Path
     ) -> None:
-        self._server = server
+        self._carrier = carrier
         self._keeper = keeper
         self._run = run
         self._journal = journal
-        self._names = names
-        self._lease = lease
+        self._undos: dict[str, tuple[PlannedFault, Undo]] = {}
 
     def undo(self, fault: PlannedFault) -> Undo:
-        """Delete the toxic, or enable the proxy."""
-        proxy = self._names[fault.place]
-        if fault.type == DOWN:
-            return EnableProxy(api=self._server.url, proxy=proxy)
-        return RemoveToxic(api=self._server.url, proxy=proxy, toxic=self._toxic(fault))
+        """What will take it away again."""
+        undo = self._carrier(fault).undo(fault)
+        self._undos[fault.name] = (fault, undo)
+        return undo
+
+    def arm(self, fault: PlannedFault, undo: Undo) -> None:
+        """Have the keeper hold the undo. Raises OSError."""
+        self._keeper.hold(held_as(self._run, fault.name), undo, self._journal, FaultHealed(fault=fault.name))
+        self._carrier(fault).ready(fault)
 
     def inject(self, fault: PlannedFault, undo: Undo) -> None:
-        """Have the keeper hold the undo, then inject. Raises OSError or ValueError as the proxy answers."""
-        self._keeper.hold(held_as(self._run, fault.name), undo, self._journal, FaultHealed(fault=fault.name))
-        proxy = self._names[fault.place]
-        if fault.type == DOWN:
-            self._server.set_enabled(proxy, False, lease=self._lease)
-            return
-        self._server.add_toxic(
-            proxy,
-            self._toxic(fault),
-            fault.type,
-            fault.stream,
-            fault.toxicity,
-            fault.attributes,
-            lease=self._lease,
-        )
+        """Put it in place. Raises OSError or ValueError."""
+        self._carrier(fault).inject(fault, undo)
 
     def in_place(self, fault: PlannedFault) -> bool:
-        """Whether the toxic is there, or the proxy still disabled. Raises OSError as the proxy answers."""
-        proxy = self._names[fault.place]
-        if fault.type == DOWN:
-            found = self._server.proxy(proxy)
-            return found is not None and not found.enabled
-        return self._server.toxic(proxy, self._toxic(fault)) is not None
+        """Whether it is still there. Raises OSError."""
+        return self._carrier(fault).in_place(fault, self._undos[fault.name][1])
 
     def heal(self, fault: str, undo: Undo) -> None:
-        """Undo and verify. Raises OSError when the fault may still be in place."""
-        perform_undo(undo)
+        """Undo and verify, then let the keeper forget it. Raises OSError when it may still be in place."""
+        planned = self._undos[fault][0]
+        self._carrier(planned).heal(planned, undo)
         self._keeper.release(held_as(self._run, fault))
 
     def counts(self, fault: PlannedFault) -> dict[str, int]:
-        """The proxy's own counters of the toxic; empty for a stock Toxiproxy and for `down`."""
-        if fault.type == DOWN:
-            return {}
-        return self._server.counts(self._names[fault.place], self._toxic(fault))
-
-    def _toxic(self, fault: PlannedFault) -> str:
-        return f"brownout-{self._run}-{fault.name}"
+        """What was counted of it; empty where nothing counts."""
+        return self._carrier(fault).counts(fault)

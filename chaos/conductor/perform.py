@@ -1,5 +1,7 @@
 """Performing a plan: the cues in their time, and whatever happens, the heal.
 
+What can be done before a cue's time is done ahead of it (a phase is announced, an undo is journalled and held
+by the keeper, a connection is opened), so that the cue itself comes on time on a busy machine.
 A fault is journalled as pending before its request is sent, so an unanswered injection is still healed. A
 baseline that is not steady stops the run before any injection. One heal that fails never prevents the others.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import groupby
 
 from chaos.conductor.ports import Clock, Faults, Load
 from chaos.faults.undo import Undo
@@ -33,6 +36,7 @@ from slo.objective import Phase
 TICK_S = 0.1
 QUIET_BEFORE_CUE_S = 0.05
 HEAL_TRIES = 3
+AHEAD_S = 0.25
 
 
 class Stopped(Exception):
@@ -76,15 +80,20 @@ class Performance:
         self._judge_baseline = judge_baseline
         self._wake = wake
         self._planned = {fault.name: fault for fault in plan.faults}
+        self._refused: set[str] = set()
 
     def perform(self) -> Ending:
         """Perform every cue; returns how it ended. Faults are healed before this returns or raises."""
-        self.started = self.clock.now()
+        self.started = self.clock.now() + AHEAD_S
         ending: Ending = "completed"
         try:
-            for cue in self.plan.cues:
-                self._wait(self.started + cue.at_s)
-                self._do(cue)
+            for at_s, group in groupby(self.plan.cues, key=lambda cue: cue.at_s):
+                due, cues = self.started + at_s, tuple(group)
+                self._wait(due - AHEAD_S)
+                self._prepare(cues, due)
+                self._wait(due)
+                for cue in cues:
+                    self._do(cue)
         except Stopped as stopped:
             ending = stopped.ending
             if stopped.event is not None:
@@ -120,10 +129,23 @@ class Performance:
             if self._wake.is_set() or left > QUIET_BEFORE_CUE_S + TICK_S:
                 self._look(self)
 
+    def _prepare(self, cues: tuple[Cue, ...], due: float) -> None:
+        """All of the cues of one time that needs not wait for it."""
+        heals = any(cue.action == "heal" for cue in cues)
+        for cue in cues:
+            if cue.action == "phase":
+                phase = self._phase_of(cue)
+                if phase == "fault":
+                    self._check_baseline()
+                if not heals:  # else it begins when all is healed
+                    self._announce(phase, due)
+            elif cue.action == "inject":
+                self._arm(self._planned[cue.subject])
+
     def _do(self, cue: Cue) -> None:
         match cue.action:
             case "phase":
-                self._begin_phase(cue.subject)
+                self._begin_phase(self._phase_of(cue))
             case "inject":
                 self._inject(self._planned[cue.subject])
             case "heal":
@@ -131,30 +153,52 @@ class Performance:
             case "end":
                 pass
 
-    def _begin_phase(self, subject: str) -> None:
-        phase: Phase = next(p for p in self.plan.phases if p == subject)
-        if phase == "fault":
-            start = self.phase_started["baseline"]
-            steady, findings = self._judge_baseline(
-                Window(start=start, end=self.clock.now(), phase="baseline")
-            )
-            self.journal.record(BaselineJudged(steady=steady, findings=findings))
-            if not steady:
-                raise Stopped("not-steady")
-        recorded = self.journal.record(PhaseStarted(phase=phase))
-        self.phase = phase
-        self.phase_started[phase] = recorded.t
-        self.load.begin(phase, recorded.t)
+    def _phase_of(self, cue: Cue) -> Phase:
+        return next(phase for phase in self.plan.phases if phase == cue.subject)
 
-    def _inject(self, fault: PlannedFault) -> None:
-        undo = self.faults.undo(fault)
+    def _check_baseline(self) -> None:
+        window = Window(start=self.phase_started["baseline"], end=self.clock.now(), phase="baseline")
+        steady, findings = self._judge_baseline(window)
+        self.journal.record(BaselineJudged(steady=steady, findings=findings))
+        if not steady:
+            raise Stopped("not-steady")
+
+    def _announce(self, phase: Phase, at: float) -> None:
+        self.phase_started[phase] = at
+        self.load.begin(phase, at)
+
+    def _begin_phase(self, phase: Phase) -> None:
+        if phase not in self.phase_started:
+            self._announce(phase, self.clock.now())
+        self.journal.record(PhaseStarted(phase=phase, t=self.phase_started[phase]))
+        self.phase = phase
+
+    def _arm(self, fault: PlannedFault) -> None:
+        """Journal the intent, and have the undo held; what fails here is not injected."""
+        try:
+            undo = self.faults.undo(fault)
+        except (OSError, ValueError) as error:
+            self._refuse(fault, error)
+            return
         self.journal.record(FaultPending(fault=fault.name, undo=undo))
         self.active[fault.name] = (fault, undo)
         try:
-            self.faults.inject(fault, undo)
+            self.faults.arm(fault, undo)
+        except (OSError, ValueError) as error:
+            self._refuse(fault, error)
+
+    def _refuse(self, fault: PlannedFault, error: Exception) -> None:
+        self._refused.add(fault.name)
+        self.journal.record(FaultFailed(fault=fault.name, reason=str(error)))
+
+    def _inject(self, fault: PlannedFault) -> None:
+        if fault.name in self._refused:
+            return
+        try:
+            self.faults.inject(fault, self.active[fault.name][1])
         except (OSError, ValueError) as error:
             # It stays active: an injection that went unanswered may have happened, and is healed like any.
-            self.journal.record(FaultFailed(fault=fault.name, reason=str(error)))
+            self._refuse(fault, error)
             return
         self._confirmed.add(fault.name)
         self.journal.record(FaultInjected(fault=fault.name))
@@ -187,9 +231,9 @@ class Performance:
                 return None
         return error
 
-    def confirmed(self) -> tuple[str, ...]:
-        """The faults in place whose injection was answered."""
-        return tuple(self._confirmed)
+    def on_server(self) -> bool:
+        """Whether a fault is in place that a proxy server carries, and has confirmed."""
+        return any(self.active[name][1].server is not None for name in self._confirmed)
 
     def _lost(self, fault: PlannedFault) -> bool:
         try:

@@ -15,8 +15,8 @@ from pathlib import Path
 from chaos.conductor.faults import held_as
 from chaos.conductor.ready import ready_line
 from chaos.conductor.stage import Stage
+from chaos.faults.heal import heal as perform_undo
 from chaos.faults.toxiproxy import Lease, ToxiproxyServer
-from chaos.faults.toxiproxy import heal as perform_undo
 from chaos.faults.undo import DeleteProxy
 from chaos.journal import (
     FaultHealed,
@@ -115,6 +115,8 @@ class Places:
                 done.append(HealFailed(subject=name, reason=str(error)))
                 continue
             done.append(ProxyRemoved(name=name))
+        if self._server is not None:
+            self._server.disconnect()
         if self._ours:
             self._stage.stop(PROXY)
             done += self._gone_with_it()

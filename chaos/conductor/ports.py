@@ -27,15 +27,19 @@ class Faults(Protocol):
     """Injects and heals faults."""
 
     def undo(self, fault: PlannedFault) -> Undo:
-        """What will take `fault` away again; known before anything is done."""
+        """What will take `fault` away again; known before anything is done. Raises OSError."""
+        ...
+
+    def arm(self, fault: PlannedFault, undo: Undo) -> None:
+        """All that can be done before its time; from here on somebody who outlives us holds the undo."""
         ...
 
     def inject(self, fault: PlannedFault, undo: Undo) -> None:
-        """Put `fault` in place. Raises OSError when the proxy refuses it or does not answer."""
+        """Put `fault` in place, after `arm`. Raises OSError when it is refused or goes unanswered."""
         ...
 
     def in_place(self, fault: PlannedFault) -> bool:
-        """Whether the proxy still has it. Raises OSError when the proxy does not answer."""
+        """Whether it is still there. Raises OSError when nobody answers."""
         ...
 
     def heal(self, fault: str, undo: Undo) -> None:
@@ -43,7 +47,7 @@ class Faults(Protocol):
         ...
 
     def counts(self, fault: PlannedFault) -> dict[str, int]:
-        """What the proxy counted of it; empty where it does not count."""
+        """What was counted of it; empty where nothing counts."""
         ...
 
 

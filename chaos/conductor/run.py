@@ -7,15 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaos import __version__
-from chaos.conductor.faults import ProxyFaults
+from chaos.conductor.faults import Carrier, KeptFaults
 from chaos.conductor.interrupts import Interrupts
 from chaos.conductor.load import LocustLoad
 from chaos.conductor.perform import Performance, Stopped
 from chaos.conductor.places import Places
 from chaos.conductor.ports import WallClock
+from chaos.conductor.processes import CommandFaults, Processes, ProcessFaults
+from chaos.conductor.proxied import ProxyFaults
 from chaos.conductor.ready import NotReady, healthy, wait_until
 from chaos.conductor.stage import Stage
 from chaos.conductor.telemetry import Telemetry
+from chaos.documents.faults import PROCESS_TYPES
 from chaos.faults.toxiproxy import Lease
 from chaos.guard import Guard
 from chaos.journal import (
@@ -29,7 +32,7 @@ from chaos.journal import (
     outstanding,
 )
 from chaos.judge import judge_baseline
-from chaos.plan import Plan
+from chaos.plan import Plan, PlannedFault
 from chaos.progress import Progress
 from chaos.registry import TargetBusy, target_lock
 from chaos.verdict import Ending
@@ -102,7 +105,9 @@ class Run:
 
     def _set_up_and_perform(self) -> Ending:
         places = Places(self.plan, self.name, self.stage, self.journal, self.folder / "logs")
+        processes = Processes(self.plan, self.name, self.stage, self.folder)
         try:
+            processes.start()
             for service in self.plan.services:
                 if service.demo:
                     self.stage.start_demo(service.demo)  # all at once: each takes seconds to import
@@ -122,9 +127,12 @@ class Run:
                 load.stop()
                 raise
             self.journal.record(LoadReady())
-            return self._perform(places, load)
+            return self._perform(places, processes, load)
         finally:
-            places.close()
+            try:
+                places.close()
+            finally:
+                processes.close()
 
     def _service_ready(self, name: str, demo: str | None, address: str | None, health: str | None) -> str:
         if demo is not None:
@@ -154,14 +162,9 @@ class Run:
             history=str(self.folder / "history"),
         )
 
-    def _perform(self, places: Places, load: LocustLoad) -> Ending:
-        faults = ProxyFaults(
-            places.server,
-            self.stage.keeper,
-            run=self.name,
-            journal=self.journal.path,
-            names=places.names,
-            lease=Lease(holder=self.name, ttl_ms=round(self.plan.lease_s * 1000)),
+    def _perform(self, places: Places, processes: Processes, load: LocustLoad) -> Ending:
+        faults = KeptFaults(
+            self._carriers(places, processes), self.stage.keeper, run=self.name, journal=self.journal.path
         )
         performance = Performance(
             self.plan,
@@ -177,6 +180,19 @@ class Run:
             return performance.perform()
         except OSError as error:  # what cannot be journalled cannot be judged; the faults are healed
             raise Stopped("part-died", PartDied(part="journal", reason=str(error))) from error
+
+    def _carriers(self, places: Places, processes: Processes) -> Callable[[PlannedFault], Carrier]:
+        """What carries each fault: a proxy, a process, or a command."""
+        lease = Lease(holder=self.name, ttl_ms=round(self.plan.lease_s * 1000))
+        proxied = ProxyFaults(places.server, run=self.name, names=places.names, lease=lease)
+        of_processes, by_command = ProcessFaults(processes, self.folder), CommandFaults()
+
+        def carrier(fault: PlannedFault) -> Carrier:
+            if fault.commands is not None:
+                return by_command
+            return of_processes if fault.type in PROCESS_TYPES else proxied
+
+        return carrier
 
     def _judge_baseline(self, window: Window) -> tuple[bool, tuple[Finding, ...]]:
         with self.telemetry.reading() as samples:
@@ -212,7 +228,7 @@ class Run:
             held = places.renew()
         except OSError as error:
             raise Stopped("part-died", PartDied(part="proxy", reason=str(error))) from error
-        if performance.confirmed() and not held:
+        if performance.on_server() and not held:
             lapsed = "it holds no fault of this run any more: it was restarted, or the lease ran out"
             raise Stopped("part-died", PartDied(part="proxy", reason=lapsed))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +22,16 @@ from chaos.registry import MARKER, Registration, StateUnusable, processes_of
 from probes.otlp import Receiver
 
 DEMO_WITHIN_S = 60.0
+
+
+@dataclass
+class _Spawn:
+    """How a process was started; a demo service's argv ends in its port."""
+
+    argv: list[str]
+    env: dict[str, str] | None
+    logs: Path
+    cwd: str | None
 
 
 class Stage:
@@ -47,6 +58,8 @@ class Stage:
         self._expected: set[str] = set()
         self._gone: dict[str, int] = {}
         self._demos: dict[str, str] = {}
+        self._started: dict[str, _Spawn] = {}
+        self._pids: dict[str, int] = {}
         self.unhealed: list[Path] = []
         """The journals that say that something may still be in place."""
 
@@ -68,7 +81,7 @@ class Stage:
         """Start a demo service in the background, unless it runs already; one that died is started anew."""
         if demo not in self._expected or not self.lives(demo):
             self._demos.pop(demo, None)
-            argv = [sys.executable, "-m", "chaos.demo", demo, "--port", "0", "--exit-with-stdin"]
+            argv = [sys.executable, "-m", "chaos.demo", demo, "--exit-with-stdin", "--port", "0"]
             self.spawn(demo, argv, None, self._logs)
 
     def demo_address(self, demo: str, check: Callable[[], None]) -> str:
@@ -83,16 +96,40 @@ class Stage:
             address = ready_line(demo, self._logs, lives, within_s=DEMO_WITHIN_S)["address"]
             wait_until(f"demo {demo}", lambda: healthy(address, "/healthz"), within_s=DEMO_WITHIN_S)
             self._demos[demo] = address
+            # Started again, it has to be where it was: a proxy stands before it.
+            self._started[demo].argv[-1] = address.rpartition(":")[2]
         return self._demos[demo]
 
-    def spawn(self, name: str, argv: list[str], env: dict[str, str] | None, logs: Path) -> None:
+    def spawn(
+        self,
+        name: str,
+        argv: list[str],
+        env: dict[str, str] | None,
+        logs: Path,
+        *,
+        cwd: str | None = None,
+    ) -> None:
         """Start a process that runs are to notice the end of. Raises KeeperLost."""
         self._drain()  # that the last one of this name ended may not have been read yet
         self._gone.pop(name, None)
         for stale in (logs / f"{name}.out", logs / f"{name}.err"):
             stale.unlink(missing_ok=True)  # the ready line of one that died is not this one's
-        self.keeper.spawn(name, argv, env=env, logs=logs)
+        self._pids[name] = self.keeper.spawn(name, argv, env=env, logs=logs, cwd=cwd)
+        self._started[name] = _Spawn(argv, env, logs, cwd)
         self._expected.add(name)
+
+    def start_again(self, name: str) -> None:
+        """Start a process that has ended, as it was started before. Raises KeeperLost."""
+        was = self._started[name]
+        self.spawn(name, was.argv, was.env, was.logs, cwd=was.cwd)
+
+    def pid(self, name: str) -> int:
+        """The pid of a process that `spawn` started."""
+        return self._pids[name]
+
+    def await_end(self, name: str, within_s: float) -> None:
+        """Wait until the keeper has told that a process ended. Raises NotReady."""
+        wait_until(f"the end of {name}", lambda: not self.lives(name), within_s=within_s)
 
     def expect_end(self, name: str) -> None:
         """From here on the end of this process is no surprise."""

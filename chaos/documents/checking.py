@@ -11,12 +11,12 @@ from chaos.documents.document import Document, validated
 from chaos.documents.hosts import target_problems
 from chaos.documents.library import FOLDERS, NAMED_KINDS, NOUNS, Library, Reference, Unknown, yaml_files
 from chaos.documents.loads import profile_problems
-from chaos.documents.models import Target
 from chaos.documents.problems import BadInput, Problem, in_order, problem_at, shown, shown_path
 from chaos.documents.project import PROJECT_FILE, ProjectFolder, read_project
 from chaos.documents.requirements import ResolvedObjectives, objective_of
 from chaos.documents.resolve import resolve_document
 from chaos.documents.suites import resolve_suite
+from chaos.documents.targets import Target
 from chaos.documents.tree import Place, Scalar, descend
 
 _SKIPPED = {".git", ".venv", "node_modules", "__pycache__", "runs"}

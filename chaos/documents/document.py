@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from chaos.documents import models
+from chaos.documents import models, targets
 from chaos.documents.problems import Problem, did_you_mean, listed, nearest, problem_at, shown
 from chaos.documents.tree import Mapping, Node, Steps, plain
 from chaos.documents.wording import problems_of
@@ -25,7 +25,7 @@ _LONGEST_NAME = 63
 
 MODELS: dict[Kind, type[BaseModel]] = {
     "Experiment": models.Experiment,
-    "Target": models.Target,
+    "Target": targets.Target,
     "LoadProfile": models.LoadProfile,
     "Suite": models.Suite,
     "SLO": SLODocument,

@@ -6,17 +6,21 @@ latency of half a millisecond becomes none. Such attributes are refused here, wh
 
 from __future__ import annotations
 
-from chaos.documents.models import (
+from chaos.documents.faults import (
     BandwidthFault,
     DownFault,
-    Experiment,
     Fault,
     LatencyFault,
+    ProcessFault,
+    ProxyFault,
     SlicerFault,
+    ToxicFault,
 )
+from chaos.documents.models import Experiment
 from chaos.documents.problems import Problem, did_you_mean, listed, problem_at
+from chaos.documents.targets import ComposeProcess, DemoService, Target
 from chaos.documents.tree import Mapping, Steps, descend, spelled
-from chaos.faults.toxics import toxic_attributes
+from chaos.faults.attributes import fault_attributes
 from slo.quantities import format_duration
 
 _LONGEST_S = 24 * 3600.0
@@ -24,8 +28,24 @@ _LARGEST_BYTES = 2**40
 _DURATION_KEYS = ("latency", "jitter", "delay", "timeout")
 
 
-def fault_problems(tree: Mapping, experiment: Experiment, places: list[str] | None) -> list[Problem]:
-    """Everything about the faults that cannot be performed. `places` are the target's, None when unknown."""
+_BY_SIGNAL = ("kill", "restart", "pause", "slow")
+_OF_CONTAINERS = ("kill", "restart", "pause")
+_NEEDS = {"disk_full": "disk", "no_such_host": "hosts_file"}
+
+
+def proxies_of(target: Target) -> list[str]:
+    """The places of a target that are proxies."""
+    return [*target.spec.services, *target.spec.proxies]
+
+
+def processes_of(target: Target) -> list[str]:
+    """The places of a target that are processes."""
+    demos = [name for name, service in target.spec.services.items() if isinstance(service, DemoService)]
+    return list(dict.fromkeys([*demos, *target.spec.processes]))
+
+
+def fault_problems(tree: Mapping, experiment: Experiment, target: Target | None) -> list[Problem]:
+    """Everything about the faults that cannot be performed; `target` is None when it is not known."""
     problems: list[Problem] = []
     seen: dict[str, int] = {}
     for index, fault in enumerate(experiment.spec.faults):
@@ -37,18 +57,54 @@ def fault_problems(tree: Mapping, experiment: Experiment, places: list[str] | No
         if fault.name in seen:
             refuse("name", f"{fault.name} is the name of faults[{seen[fault.name]}] too")
         seen.setdefault(fault.name, index)
-        if places is not None and fault.place not in places:
-            hint = did_you_mean(fault.place, places, otherwise=f"its places are {listed(places, 'and')}")
-            refuse("place", f"the target {experiment.spec.target} has no place {fault.place}", hint)
-        found = (*_time(fault, experiment), *_sanity(fault))
+        places = [] if target is None else _place(fault, target)
+        found = (*places, *_time(fault, experiment), *_sanity(fault))
         for key, message, hint in found:
             refuse(key, message, hint)
         if not found:
             try:
-                toxic_attributes(fault)
+                fault_attributes(fault)
             except ValueError as error:  # what the proxy itself could not have
                 refuse("type", str(error))
     return problems + _overlaps(tree, experiment)
+
+
+def _place(fault: Fault, target: Target) -> list[tuple[str, str, str]]:
+    """Whether the target has the fault's place, and the fault fits it."""
+    name, proxies, processes = target.metadata.name, proxies_of(target), processes_of(target)
+    if isinstance(fault, ProcessFault):
+        if fault.place in processes:
+            return _process(fault, target)
+        if fault.place in proxies:
+            hint = f"declare it under spec.processes of {name}: by command, pid_file or compose"
+            return [("place", f"the target {name} does not say which process {fault.place} is", hint)]
+        places = processes
+    else:
+        places = proxies if isinstance(fault, ProxyFault) else list(dict.fromkeys([*proxies, *processes]))
+    if fault.place in places:
+        return []
+    known = f"its places are {listed(places, 'and')}" if places else "it declares no processes"
+    return [
+        (
+            "place",
+            f"the target {name} has no place {fault.place}",
+            did_you_mean(fault.place, places, otherwise=known),
+        )
+    ]
+
+
+def _process(fault: ProcessFault, target: Target) -> list[tuple[str, str, str]]:
+    """Whether what the target says of the process is enough for the fault."""
+    process = target.spec.processes.get(fault.place)
+    found: list[tuple[str, str, str]] = []
+    needed = _NEEDS.get(fault.type)
+    if needed is not None and getattr(process, needed, None) is None:
+        message = f"{fault.type} needs {needed} of {fault.place}, which {target.metadata.name} leaves out"
+        found.append(("type", message, ""))
+    if isinstance(process, ComposeProcess) and fault.type not in (*_OF_CONTAINERS, *_NEEDS):
+        hint = f"to a compose service these can be done: {listed(_OF_CONTAINERS, 'and')}"
+        found.append(("type", f"{fault.type} cannot be done to a container", hint))
+    return found
 
 
 def span(fault: Fault, experiment: Experiment) -> tuple[float, float]:
@@ -72,7 +128,7 @@ def _time(fault: Fault, experiment: Experiment) -> list[tuple[str, str, str]]:
 
 def _sanity(fault: Fault) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
-    if isinstance(fault, DownFault):
+    if not isinstance(fault, ToxicFault):
         return found
     if fault.toxicity == 0:
         found.append(
@@ -105,19 +161,33 @@ def _sanity(fault: Fault) -> list[tuple[str, str, str]]:
 
 
 def _overlaps(tree: Mapping, experiment: Experiment) -> list[Problem]:
-    """A proxy is either up or down: of two `down` faults at once, the first heal would undo both."""
+    """What there is only one of at a place: of two such faults at once, the first heal would undo both."""
     problems: list[Problem] = []
-    downs = [(i, f) for i, f in enumerate(experiment.spec.faults) if isinstance(f, DownFault)]
-    for position, (index, fault) in enumerate(downs):
-        for _, other in downs[:position]:
+    faults = [(i, f) for i, f in enumerate(experiment.spec.faults) if _only_one(f)]
+    for position, (index, fault) in enumerate(faults):
+        for _, other in faults[:position]:
             begin, end = span(fault, experiment)
             first, last = span(other, experiment)
-            if fault.place == other.place and begin < last and first < end:
+            if _only_one(fault) == _only_one(other) and begin < last and first < end:
                 steps: Steps = ("spec", "faults", index)
-                message = f"{fault.place} is down already: {other.name} overlaps with {fault.name}"
+                is_so = (
+                    f"is {other.type} already"
+                    if isinstance(fault, DownFault)
+                    else f"has {other.type} already"
+                )
+                message = f"{fault.place} {is_so}: {other.name} overlaps with {fault.name}"
                 problems.append(
                     problem_at(
                         descend(tree, steps)[1], spelled(steps), message, "let one end before the other"
                     )
                 )
     return problems
+
+
+def _only_one(fault: Fault) -> tuple[str, ...]:
+    """What the fault takes for itself; empty where many may be at once."""
+    if isinstance(fault, DownFault):
+        return ("proxy", fault.place)
+    if not isinstance(fault, ProcessFault):
+        return ()
+    return ("process", fault.place, "signals" if fault.type in _BY_SIGNAL else fault.type)

@@ -1,14 +1,15 @@
-"""What a target may touch: every host in it must be within the project's `allow_hosts`."""
+"""What a target may touch: hosts within the project's `allow_hosts`, programs within its `allow_commands`."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from chaos.documents.commands import process_problems
 from chaos.documents.document import Document
-from chaos.documents.models import DemoService, Target
 from chaos.documents.problems import Problem, listed, problem_at, shown
 from chaos.documents.project import ProjectFolder
+from chaos.documents.targets import DemoService, Target
 from chaos.documents.tree import Steps, descend, key_place, spelled
 
 _ADDRESS = re.compile(r"^(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9_.-]*)):(?P<port>\d{1,5})$")
@@ -66,7 +67,7 @@ def target_problems(document: Document, target: Target, project: ProjectFolder) 
         check(proxy.listen, "proxies", name, "listen", may_be_any_port=True)
     if target.spec.toxiproxy:
         check(target.spec.toxiproxy, "toxiproxy", port=8474)
-    return problems + _clashes(document, target)
+    return problems + _clashes(document, target) + process_problems(document, target, project)
 
 
 def _host_problem(address: Address, project: ProjectFolder) -> tuple[str, str] | None:

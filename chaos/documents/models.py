@@ -1,123 +1,27 @@
-"""The documents that people write: Experiment, Target, LoadProfile, Suite, objectives, and the project file.
+"""The documents that people write: Experiment, LoadProfile, Suite, objectives, and the project file.
 
-Pydantic models, frozen, that say what each key means; `brownout schema` prints them as JSON Schema. Durations
-are seconds and shares are fractions once parsed.
+Targets are in `targets`, faults in `faults`. Pydantic models, frozen, that say what each key means;
+`brownout schema` prints them as JSON Schema. Durations are seconds and shares are fractions once parsed.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Tag, field_validator
 
 from chaos.documents.allowlist import is_host_pattern
+from chaos.documents.faults import Fault
 from loadtests.profile import LoadProfileSpec
-from slo.effect import Effect, by_key
-from slo.metadata import Metadata, Name
+from slo.effect import by_key
+from slo.metadata import Metadata
 from slo.model import Model
 from slo.objective import Filter, Phase
-from slo.quantities import ByteRate, Duration, Rate, Share, Size
+from slo.quantities import Duration, Rate
 
 API_VERSION = "brownout/v1"
 MOST_ITEMS = 100
 """Faults, loads, objectives or stop conditions of one experiment, and members of one suite."""
-
-# --- faults -------------------------------------------------------------------------------------------------
-
-
-class _FaultBase(Model):
-    """What all faults share: a name, a place, a time within the fault phase."""
-
-    name: Name
-    place: str = Field(
-        min_length=1, description="A proxy of the target; each service has one of its own name."
-    )
-    at: Duration = Field(0.0, ge=0, description="When it is injected, after the fault phase has begun.")
-    for_: Duration | None = Field(
-        None, alias="for", gt=0, description="How long it stays; to the end of the fault phase if left out."
-    )
-    effect: Effect | None = Field(None, description="What must be seen of it; by default what its type does.")
-
-
-class _ToxicBase(_FaultBase):
-    """A fault that is a toxic of the proxy."""
-
-    stream: Literal["downstream", "upstream", "down", "up"] = Field(
-        "downstream", description="downstream: replies, towards the client. upstream: requests."
-    )
-    toxicity: Share = Field(1.0, description="The share of connections that it strikes.")
-
-
-class LatencyFault(_ToxicBase):
-    """Delays all data by `latency`, give or take a uniform `jitter`."""
-
-    type: Literal["latency"]
-    latency: Duration = Field(0.0, ge=0)
-    jitter: Duration = Field(0.0, ge=0)
-
-
-class BandwidthFault(_ToxicBase):
-    """Limits each connection to `rate`; a rate of 0kB/s stalls it."""
-
-    type: Literal["bandwidth"]
-    rate: ByteRate = Field(ge=0)
-
-
-class SlowCloseFault(_ToxicBase):
-    """Delays the closing of connections by `delay`."""
-
-    type: Literal["slow_close"]
-    delay: Duration = Field(gt=0)
-
-
-class TimeoutFault(_ToxicBase):
-    """Swallows all data, and closes the connection after `timeout`; 0s never does (a black hole)."""
-
-    type: Literal["timeout"]
-    timeout: Duration = Field(0.0, ge=0)
-
-
-class ResetPeerFault(_ToxicBase):
-    """Resets the connection (TCP RST) `timeout` after data first flows."""
-
-    type: Literal["reset_peer"]
-    timeout: Duration = Field(0.0, ge=0)
-
-
-class SlicerFault(_ToxicBase):
-    """Cuts data into pieces of about `average_size` bytes, `delay` apart."""
-
-    type: Literal["slicer"]
-    average_size: Size = Field(gt=0)
-    size_variation: Size = Field(0.0, ge=0)
-    delay: Duration = Field(0.0, ge=0)
-
-
-class LimitDataFault(_ToxicBase):
-    """Closes the connection after `bytes` have passed."""
-
-    type: Literal["limit_data"]
-    bytes: Size = Field(ge=0)
-
-
-class DownFault(_FaultBase):
-    """The proxy refuses all connections and closes the open ones."""
-
-    type: Literal["down"]
-
-
-ToxicFault = (
-    LatencyFault
-    | BandwidthFault
-    | SlowCloseFault
-    | TimeoutFault
-    | ResetPeerFault
-    | SlicerFault
-    | LimitDataFault
-)
-Fault = Annotated[ToxicFault | DownFault, Field(discriminator="type")]
-FAULT_MODELS: tuple[type[_FaultBase], ...] = (*get_args(ToxicFault), DownFault)
-
 
 # --- experiment ---------------------------------------------------------------------------------------------
 
@@ -228,54 +132,7 @@ class Experiment(Model):
     spec: ExperimentSpec
 
 
-# --- target -------------------------------------------------------------------------------------------------
-
-
-class UrlService(Model):
-    """A service that is running already."""
-
-    url: str = Field(pattern=r"^http://[^/@\s]+$", description="http://host:port")
-    health: str | None = Field(None, pattern=r"^/", description="A path that answers 200 when it is ready.")
-
-
-class DemoService(Model):
-    """One of the services that Brownout ships; the run starts it, and stops it."""
-
-    demo: Literal["environment", "evals"]
-
-
-Service = Annotated[
-    Annotated[DemoService, Tag("demo")] | Annotated[UrlService, Tag("url")],
-    by_key("demo", "url", otherwise="url"),
-]
-
-
-class ProxyUse(Model):
-    """A proxy that the target has beside those in front of its services (between two services, say)."""
-
-    upstream: str = Field(pattern=r"^[^/@\s]+:\d{1,5}$", description="host:port")
-    listen: str = Field("127.0.0.1:0", pattern=r"^[^/@\s]*:\d{1,5}$")
-
-
-class TargetSpec(Model):
-    """A system under test. Each service gets a proxy of its own name in front of it; load goes through it."""
-
-    services: dict[Name, Service] = Field(min_length=1)
-    proxies: dict[Name, ProxyUse] = Field(default_factory=dict)
-    toxiproxy: str | None = Field(
-        None,
-        pattern=r"^http://[^/@\s]+$",
-        description="The API of a Toxiproxy that is running; without it the embedded proxy is started.",
-    )
-
-
-class Target(Model):
-    """A target document."""
-
-    apiVersion: Literal["brownout/v1"]
-    kind: Literal["Target"]
-    metadata: Metadata
-    spec: TargetSpec
+# --- load profile -------------------------------------------------------------------------------------------
 
 
 class LoadProfile(Model):
@@ -367,6 +224,10 @@ class Project(Model):
     allow_hosts: tuple[str, ...] = Field(
         ("127.0.0.0/8", "::1", "localhost"),
         description="Hosts, networks (CIDR) or *.suffixes that runs may touch.",
+    )
+    allow_commands: tuple[str, ...] = Field(
+        (),
+        description="Programs that targets and experiments may run, as written there; * for anything.",
     )
     runs: str = Field("runs", description="Where run folders go.")
     lease: Duration = Field(10.0, ge=1, description="How long a fault outlives a conductor that died.")

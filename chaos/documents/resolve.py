@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.documents.amend import amended
+from chaos.documents.commands import command_problems
 from chaos.documents.document import Document, validated
-from chaos.documents.fitness import fault_problems
+from chaos.documents.fitness import fault_problems, proxies_of
 from chaos.documents.hosts import target_problems
 from chaos.documents.library import Library, Reference, Unknown
 from chaos.documents.loads import ResolvedLoad, resolved_loads
-from chaos.documents.models import Experiment, Target
+from chaos.documents.models import Experiment
 from chaos.documents.problems import BadInput, Problem
 from chaos.documents.project import ProjectFolder
 from chaos.documents.requirements import ResolvedObjectives, resolved_objectives
+from chaos.documents.targets import Target
 from chaos.documents.tree import Mapping, Place, Scalar, placed, spelled
 from chaos.documents.written import written
 from slo.objective import Requirement
@@ -27,9 +29,13 @@ from slo.objective import Requirement
 
 @dataclass(frozen=True)
 class Resolved:
-    """An experiment, and all that it refers to. `resolved_yaml` is all of it as one text, loadable again."""
+    """An experiment, and all that it refers to. `resolved_yaml` is all of it as one text, loadable again.
+
+    `root` is the project's folder: paths in targets, and commands, start from there.
+    """
 
     path: str
+    root: Path
     experiment: Experiment
     target: Target
     loads: tuple[ResolvedLoad, ...]
@@ -77,17 +83,19 @@ def resolve_document(
     here = Reference("", document.tree.place, "", Path(document.path))
     target_document, target_model, wrong = _target(tree, library, here)
     problems += wrong
-    places = [*target_model.spec.services, *target_model.spec.proxies] if target_model else None
+    places = proxies_of(target_model) if target_model else None
     loads, wrong = resolved_loads(tree, library, here, places)
     problems += wrong
     objectives = resolved_objectives(tree, experiment, library, here)
     problems += objectives.problems
     if experiment is not None:
-        problems += fault_problems(tree, experiment, places)
+        problems += fault_problems(tree, experiment, target_model)
+        problems += command_problems(tree, experiment, library.project)
     if problems or experiment is None or target_model is None or target_document is None:
         raise BadInput(problems)
     return Resolved(
         path=document.path,
+        root=library.project.root,
         experiment=experiment,
         target=target_model,
         loads=tuple(loads),

@@ -1,4 +1,4 @@
-"""The fault types as toxics: Toxiproxy's units, and the effect that each must have to count as having acted.
+"""Faults of proxies as toxics: Toxiproxy's units, and the effect that each must have to count as acting.
 
 Durations are seconds in a fault and integers in Toxiproxy: milliseconds, but microseconds for `slicer.delay`;
 `bandwidth.rate` is in kB/s. What is above 0 never rounds to 0, which would mean something else. Pure.
@@ -6,24 +6,21 @@ Durations are seconds in a fault and integers in Toxiproxy: milliseconds, but mi
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
-from chaos.documents.models import (
-    FAULT_MODELS,
+from chaos.documents.faults import (
     BandwidthFault,
     DownFault,
-    Fault,
     LatencyFault,
     LimitDataFault,
+    ProxyFault,
     ResetPeerFault,
     SlicerFault,
     SlowCloseFault,
     TimeoutFault,
 )
-from chaos.proxy.toxics.attributes import ATTRIBUTES, problem
+from chaos.proxy.toxics.attributes import problem
 from loadtests.metrics import ATTEMPTS, ERROR_TYPE
 from slo.effect import Effect, QuantileEffect, ShareEffect
 
@@ -35,31 +32,11 @@ _TYPICAL_MESSAGE_BYTES: Final = 256
 _RISE_MIN_S: Final = 0.001
 _RISE_MAX_S: Final = 1.0
 _SHARE: Final = 0.01
-_BLACK_HOLE_RISE_S: Final = 0.1
+BLACK_HOLE_RISE_S: Final = 0.1
 
 
 class FaultOutOfRange(ValueError):
     """A fault with values that Toxiproxy cannot have, or that crash it."""
-
-
-@dataclass(frozen=True, slots=True)
-class FaultType:
-    """A row of the fault table: the type, what it does, and its attributes with Toxiproxy's units."""
-
-    type: str
-    summary: str
-    attributes: tuple[tuple[str, str], ...]
-
-
-def fault_types() -> tuple[FaultType, ...]:
-    """The fault table, in the order of the models."""
-    rows = []
-    for model in FAULT_MODELS:
-        name = str(get_args(model.model_fields["type"].annotation)[0])
-        summary = (inspect.getdoc(model) or "").split("\n\n")[0].replace("\n", " ")
-        attributes = tuple((attribute.name, attribute.unit) for attribute in ATTRIBUTES.get(name, ()))
-        rows.append(FaultType(name, summary, attributes))
-    return tuple(rows)
 
 
 def stream_of(stream: Literal["downstream", "upstream", "down", "up"]) -> Stream:
@@ -75,7 +52,7 @@ def _ms(seconds: float) -> int:
     return _whole(seconds * 1e3)
 
 
-def toxic_attributes(fault: Fault) -> dict[str, int]:
+def toxic_attributes(fault: ProxyFault) -> dict[str, int]:
     """The attributes of the fault's toxic, in Toxiproxy's units; none for `down`.
 
     Raises:
@@ -88,7 +65,7 @@ def toxic_attributes(fault: Fault) -> dict[str, int]:
     return attributes
 
 
-def _attributes(fault: Fault) -> dict[str, int]:
+def _attributes(fault: ProxyFault) -> dict[str, int]:
     match fault:
         case LatencyFault():
             return {"latency": _ms(fault.latency), "jitter": _ms(fault.jitter)}
@@ -110,7 +87,7 @@ def _attributes(fault: Fault) -> dict[str, int]:
             return {}
 
 
-def default_effects(fault: Fault, primary_metrics: Sequence[str]) -> tuple[Effect, ...]:
+def toxic_effects(fault: ProxyFault, primary_metrics: Sequence[str]) -> tuple[Effect, ...]:
     """What must be seen of `fault` where the experiment does not say; any one of them is evidence.
 
     `primary_metrics` are the duration histograms (seconds) of the load at its place. What slows must raise a
@@ -120,23 +97,23 @@ def default_effects(fault: Fault, primary_metrics: Sequence[str]) -> tuple[Effec
     """
     match fault:
         case LatencyFault():
-            return _slower(primary_metrics, fault.toxicity, _mean_delay(fault.latency, fault.jitter) / 2)
+            return slower(primary_metrics, fault.toxicity, _mean_delay(fault.latency, fault.jitter) / 2)
         case BandwidthFault() if fault.rate > 0:
             rises = min(_RISE_MAX_S, _TYPICAL_MESSAGE_BYTES / fault.rate)
-            return _slower(primary_metrics, fault.toxicity, rises / 2)
+            return slower(primary_metrics, fault.toxicity, rises / 2)
         case SlicerFault():
             gaps = max(1.0, _TYPICAL_MESSAGE_BYTES / fault.average_size - 1)
-            return _slower(primary_metrics, fault.toxicity, min(_RISE_MAX_S, gaps * fault.delay / 2))
+            return slower(primary_metrics, fault.toxicity, min(_RISE_MAX_S, gaps * fault.delay / 2))
         case SlowCloseFault():
-            return _slower(primary_metrics, fault.toxicity, fault.delay / 2)
+            return slower(primary_metrics, fault.toxicity, fault.delay / 2)
         case BandwidthFault():
-            return (_fails(fault.toxicity), *_slower(primary_metrics, fault.toxicity, _BLACK_HOLE_RISE_S))
+            return (fails(fault.toxicity), *slower(primary_metrics, fault.toxicity, BLACK_HOLE_RISE_S))
         case TimeoutFault() if fault.timeout == 0:
-            return (_fails(fault.toxicity), *_slower(primary_metrics, fault.toxicity, _BLACK_HOLE_RISE_S))
+            return (fails(fault.toxicity), *slower(primary_metrics, fault.toxicity, BLACK_HOLE_RISE_S))
         case TimeoutFault() | ResetPeerFault() | LimitDataFault():
-            return (_fails(fault.toxicity),)
+            return (fails(fault.toxicity),)
         case DownFault():
-            return (_fails(1.0),)
+            return (fails(1.0),)
 
 
 def _mean_delay(latency: float, jitter: float) -> float:
@@ -150,7 +127,8 @@ def _inside(toxicity: float) -> Quantile:
     return next((quantile for quantile, least in levels if toxicity >= least), "p99")
 
 
-def _slower(metrics: Sequence[str], toxicity: float, rises: float) -> tuple[Effect, ...]:
+def slower(metrics: Sequence[str], toxicity: float, rises: float) -> tuple[Effect, ...]:
+    """A quantile of `metrics` inside the struck share rises by `rises` seconds (1 ms at the least)."""
     quantile = _inside(toxicity)
     return tuple(
         QuantileEffect.model_validate(
@@ -160,6 +138,7 @@ def _slower(metrics: Sequence[str], toxicity: float, rises: float) -> tuple[Effe
     )
 
 
-def _fails(toxicity: float) -> Effect:
+def fails(toxicity: float) -> Effect:
+    """The share of failed tries rises by 1 %, or by half of `toxicity` where that is less."""
     share = max(min(_SHARE, toxicity / 2), 1e-6)
     return ShareEffect.model_validate({"metric": ATTEMPTS, "attribute": ERROR_TYPE, "rises": share})

@@ -30,7 +30,6 @@ from toxiproxy.api import APIConsumer
 from toxiproxy.exceptions import ProxyExists
 
 from chaos.faults.inventory import Lease, ProxyInfo, ToxicInfo
-from chaos.faults.undo import DeleteProxy, EnableProxy, RemoveToxic, Undo
 from chaos.proxy.toxics.attributes import ATTRIBUTES, problem
 
 __all__ = [
@@ -42,11 +41,10 @@ __all__ = [
     "ProxyUnreachable",
     "ToxicInfo",
     "ToxiproxyServer",
-    "heal",
 ]
 
 TIMEOUT_S: Final = 3.0
-_NOT_FOUND: Final = 404
+NOT_FOUND: Final = 404
 
 
 class ProxyUnreachable(OSError):
@@ -76,17 +74,40 @@ class _Consumer:
         self.url = url
         self.timeout_s = timeout_s
         self.token = token
+        self._open: list[requests.Session] = []
+
+    def connect(self) -> None:
+        """Open a connection, and keep it for the next request that changes something."""
+        session = self._session()
+        try:
+            session.get(f"{self.url}/version", headers=self._headers(), timeout=self.timeout_s)
+        except requests.RequestException as error:
+            session.close()
+            raise ProxyUnreachable(
+                f"{self.url}: the proxy server does not answer: {_reason(error)}"
+            ) from error
+        self._open.append(session)
+
+    def disconnect(self) -> None:
+        """Close the connections that were kept."""
+        while self._open:
+            self._open.pop().close()
+
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False
+        return session
+
+    def _headers(self) -> dict[str, str]:
+        return {"User-Agent": "brownout", **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
 
     def send(self, method: str, path: str, body: object = None) -> requests.Response:
         """One request, on a connection of its own. Raises ProxyUnreachable, ProxyFailed, ProxyRefused."""
-        headers = {"User-Agent": "brownout"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
+        opened = self._open.pop() if self._open and method != "GET" else None
         try:
-            with requests.Session() as session:
-                session.trust_env = False
+            with opened or self._session() as session:
                 response = session.request(
-                    method, self.url + path, json=body, headers=headers, timeout=self.timeout_s
+                    method, self.url + path, json=body, headers=self._headers(), timeout=self.timeout_s
                 )
         except requests.RequestException as error:
             raise ProxyUnreachable(
@@ -154,6 +175,14 @@ class ToxiproxyServer:
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         self._consumer = _Consumer(self.url, timeout_s, token)
+
+    def connect(self) -> None:
+        """Open a connection for the next request that changes something. Raises ProxyUnreachable."""
+        self._consumer.connect()
+
+    def disconnect(self) -> None:
+        """Close what `connect` opened and nothing used."""
+        self._consumer.disconnect()
 
     # --- the server -----------------------------------------------------------------------------------------
 
@@ -243,7 +272,7 @@ class ToxiproxyServer:
         """Change some attributes of a toxic, and its toxicity; the others stay. Raises InvalidToxic too."""
         present = self.toxic(proxy, toxic)
         if present is None:
-            raise ProxyRefused(f"{self.url}: proxy {proxy} has no toxic {toxic}", _NOT_FOUND)
+            raise ProxyRefused(f"{self.url}: proxy {proxy} has no toxic {toxic}", NOT_FOUND)
         wanted = present.toxicity if toxicity is None else toxicity
         _check(present.type, wanted, {**present.attributes, **attributes})
         body = {"attributes": dict(attributes), "toxicity": wanted}
@@ -272,7 +301,7 @@ class ToxiproxyServer:
         try:
             self._consumer.send("POST", f"/leases/{_quoted(holder)}", {"ttl_ms": ttl_ms})
         except ProxyRefused as error:
-            if error.status != _NOT_FOUND:
+            if error.status != NOT_FOUND:
                 raise
             return False
         return True
@@ -282,7 +311,7 @@ class ToxiproxyServer:
         try:
             return self._consumer.send("GET", path).json()
         except ProxyRefused as error:
-            if error.status != _NOT_FOUND:
+            if error.status != NOT_FOUND:
                 raise
             return None
 
@@ -329,48 +358,3 @@ def _check(type: str, toxicity: float, attributes: Mapping[str, int]) -> None:
     complaint = problem(type, attributes)
     if complaint:
         raise InvalidToxic(f"toxic {type}: {complaint}")
-
-
-def heal(undo: Undo, *, timeout_s: float = TIMEOUT_S, token: str | None = None) -> None:
-    """Take away what `undo` names, and read back that it is gone. Doing it again changes nothing.
-
-    Raises:
-        ProxyUnreachable: the server did not answer, refuses (a token is needed), or what should be gone is
-            still there.
-    """
-    server = ToxiproxyServer(undo.api, timeout_s=timeout_s, token=token)
-    try:
-        _perform(server, undo)
-        left = _left(server, undo)
-    except ProxyRefused as error:
-        raise ProxyFailed(str(error)) from error
-    if left:
-        raise ProxyFailed(f"{undo.api}: {left}")
-
-
-def _perform(server: ToxiproxyServer, undo: Undo) -> None:
-    try:
-        match undo:
-            case RemoveToxic():
-                server.remove_toxic(undo.proxy, undo.toxic)
-            case EnableProxy():
-                server.set_enabled(undo.proxy, True)
-            case DeleteProxy():
-                server.delete_proxy(undo.proxy)
-    except ProxyRefused as error:
-        if error.status != _NOT_FOUND:  # what is not there needs no healing
-            raise
-
-
-def _left(server: ToxiproxyServer, undo: Undo) -> str | None:
-    """What is still in place of what `undo` takes away."""
-    match undo:
-        case RemoveToxic():
-            there = server.toxic(undo.proxy, undo.toxic) is not None
-            return f"toxic {undo.toxic} is still on proxy {undo.proxy}" if there else None
-        case EnableProxy():
-            proxy = server.proxy(undo.proxy)
-            return f"proxy {undo.proxy} is still disabled" if proxy and not proxy.enabled else None
-        case DeleteProxy():
-            there = server.proxy(undo.proxy) is not None
-            return f"proxy {undo.proxy} is still there" if there else None

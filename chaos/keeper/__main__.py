@@ -9,7 +9,7 @@ before it is injected.
 Standard library only until there is something to heal: it has to be up before the conductor can do anything.
 
 Requests, one JSON object a line (answers carry the request's `id`):
-  {"op": "spawn", "id", "name", "argv", "env", "out", "err"}  -> {"id", "pid"} or {"id", "error"}
+  {"op": "spawn", "id", "name", "argv", "env", "cwd", "out", "err"}  -> {"id", "pid"} or {"id", "error"}
   {"op": "write", "id", "name", "text"}                       -> {"id"} or {"id", "error"}
   {"op": "stop",  "id", "name", "grace_s"}                    -> {"id", "code"}
   {"op": "hold",  "id", "key", "undo", "journal", "event"}    -> {"id"}; "event" is journalled once healed
@@ -71,6 +71,7 @@ class Keeper:
                 stdout=out,
                 stderr=err,
                 env=request["env"],
+                cwd=request.get("cwd"),
                 start_new_session=True,
             )
         self.children[request["name"]] = child
@@ -121,7 +122,7 @@ class Keeper:
 
     def heal(self) -> bool:
         """Undo all that is held, and journal each; True when nothing is left. Imports late: see above."""
-        from chaos.faults.toxiproxy import heal
+        from chaos.faults.heal import heal
         from chaos.keeper.held import Held
 
         for key, raw in list(self.held.items()):

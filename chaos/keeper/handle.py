@@ -57,8 +57,19 @@ class Keeper:
         )
         self._renewer.start()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What processes get that are given none of their own."""
+        return dict(self._environment)
+
     def spawn(
-        self, name: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None, logs: Path
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        logs: Path,
+        cwd: str | None = None,
     ) -> int:
         """Start a process; its output goes to `NAME.out` and `NAME.err` in `logs`. Returns its pid.
 
@@ -72,6 +83,7 @@ class Keeper:
             op="spawn",
             name=name,
             argv=list(argv),
+            cwd=cwd,
             env={**(self._environment if env is None else env), **self._marks},
             out=str(logs / f"{name}.out"),
             err=str(logs / f"{name}.err"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from chaos.documents.faults import PROCESS_TYPES
 from chaos.report import numbers
 from chaos.report.curves import NO_CURVES, Curves
 from chaos.report.runbook import RunbookExcerpt
@@ -172,6 +173,11 @@ _UNITS: Final[dict[str, str]] = {
     "bytes": "B",
     "average_size": "B",
     "size_variation": "B",
+    "grace": "ms",
+    "period": "ms",
+    "stopped": "%",
+    "headroom_bytes": "B",
+    "leave": "B",
 }
 
 
@@ -191,6 +197,10 @@ def reach(fault: FaultReport) -> str:
     """Whom the fault strikes: its stream, and its toxicity where it is less than all connections."""
     if fault.type == "down":
         return "all connections"
+    if fault.type in PROCESS_TYPES:
+        return "the process"
+    if fault.type == "command":
+        return "what its command touches"
     struck = "" if fault.toxicity >= 1 else f", {numbers.percent(fault.toxicity, decimals=0)} of connections"
     return f"{fault.stream}{struck}"
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos.conductor.faults import ProxyFaults
+from chaos.conductor.faults import KeptFaults
 from chaos.conductor.ports import Clock, Faults, WallClock
+from chaos.conductor.proxied import ProxyFaults
 from chaos.faults.toxiproxy import Lease, ToxiproxyServer
 from chaos.keeper.handle import Keeper
 from chaos.plan import PlannedFault
@@ -73,6 +74,12 @@ def server() -> Iterator[ToxiproxyServer]:
     process.stdout.close()
 
 
+def kept(server: ToxiproxyServer, keeper: Keeper, run: str, journal: Path) -> KeptFaults:
+    """The faults port of a run whose every fault is one of the proxy `web`."""
+    proxied = ProxyFaults(server, run=run, names={"web": "web"}, lease=Lease(holder=run, ttl_ms=60_000))
+    return KeptFaults(lambda _: proxied, keeper, run=run, journal=journal)
+
+
 @pytest.fixture(params=["fake", "real"])
 def faults(
     request: pytest.FixtureRequest, tmp_path: Path, server: ToxiproxyServer
@@ -83,14 +90,7 @@ def faults(
         yield fake, lambda name: name in fake.present
         return
     keeper = Keeper(60.0, environment={})
-    real = ProxyFaults(
-        server,
-        keeper,
-        run="r",
-        journal=tmp_path / "events.jsonl",
-        names={"web": "web"},
-        lease=Lease(holder="r", ttl_ms=60_000),
-    )
+    real = kept(server, keeper, "r", tmp_path / "events.jsonl")
 
     def in_place(name: str) -> bool:
         proxy = server.proxy("web")
@@ -106,6 +106,7 @@ def test_inject_and_heal(faults: tuple[Faults, Callable[[str], bool]], fault: Pl
     """What is injected is in place, what is healed is not; the undo is known before anything is done."""
     port, in_place = faults
     undo = port.undo(fault)
+    port.arm(fault, undo)
     assert not in_place(fault.name)
     port.inject(fault, undo)
     assert in_place(fault.name)
@@ -120,6 +121,7 @@ def test_healing_is_idempotent(faults: tuple[Faults, Callable[[str], bool]], fau
     port, in_place = faults
     undo = port.undo(fault)
     port.heal(fault.name, undo)
+    port.arm(fault, undo)
     port.inject(fault, undo)
     port.heal(fault.name, undo)
     port.heal(fault.name, undo)
@@ -131,15 +133,10 @@ def test_a_keeper_that_loses_its_conductor_heals_the_fault(tmp_path: Path, serve
     journal = tmp_path / "events.jsonl"
     journal.touch()
     keeper = Keeper(60.0, environment={})
-    port = ProxyFaults(
-        server,
-        keeper,
-        run="r",
-        journal=journal,
-        names={"web": "web"},
-        lease=Lease(holder="r", ttl_ms=60_000),
-    )
-    port.inject(LATE, port.undo(LATE))
+    port = kept(server, keeper, "r", journal)
+    undo = port.undo(LATE)
+    port.arm(LATE, undo)
+    port.inject(LATE, undo)
     keeper.close()
     proxy = server.proxy("web")
     assert proxy is not None
@@ -150,10 +147,11 @@ def test_a_keeper_that_loses_its_conductor_heals_the_fault(tmp_path: Path, serve
 def test_a_full_disk_does_not_keep_the_keeper_from_healing(tmp_path: Path, server: ToxiproxyServer) -> None:
     """Faults whose healing cannot be journalled are healed all the same, each of them."""
     keeper = Keeper(60.0, environment={})
-    lease = Lease(holder="r", ttl_ms=60_000)
-    port = ProxyFaults(server, keeper, run="r", journal=Path("/dev/full"), names={"web": "web"}, lease=lease)
+    port = kept(server, keeper, "r", Path("/dev/full"))
     for fault in (LATE, GONE):
-        port.inject(fault, port.undo(fault))
+        undo = port.undo(fault)
+        port.arm(fault, undo)
+        port.inject(fault, undo)
     keeper.close()
     proxy = server.proxy("web")
     assert proxy is not None
@@ -167,9 +165,10 @@ def test_faults_of_one_name_in_two_runs_are_both_held(tmp_path: Path, server: To
     journal = tmp_path / "events.jsonl"
     journal.touch()
     for run in ("first", "second"):
-        lease = Lease(holder=run, ttl_ms=60_000)
-        port = ProxyFaults(server, keeper, run=run, journal=journal, names={"web": "web"}, lease=lease)
-        port.inject(LATE, port.undo(LATE))
+        port = kept(server, keeper, run, journal)
+        undo = port.undo(LATE)
+        port.arm(LATE, undo)
+        port.inject(LATE, undo)
     keeper.close()
     proxy = server.proxy("web")
     assert proxy is not None

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos.documents.models import Experiment, Target
+from chaos.documents.models import Experiment
 from chaos.documents.project import find_project
 from chaos.documents.resolve import Resolved, resolve
+from chaos.documents.targets import Target
 from chaos.plan import Plan, PlannedProxy, PlannedService
 from chaos.planning import make_plan
 from slo.effect import ShareEffect
@@ -50,7 +51,7 @@ def resolved_with(phases: tuple[float, float, float], faults: list[dict[str, Any
             },
         }
     )
-    return Resolved("e.yaml", experiment, TARGET, (), (), {}, "")
+    return Resolved("e.yaml", Path("/project"), experiment, TARGET, (), (), {}, "")
 
 
 def fault(name: str, **keys: Any) -> dict[str, Any]:

@@ -5,29 +5,45 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import get_args
 
 from chaos.cli import COMMANDS
-from chaos.documents.models import FAULT_MODELS
+from chaos.documents.faults import CommandFault, DownFault, ProcessFault, ToxicFault
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = {"name", "place", "at", "for_", "effect", "type", "stream", "toxicity"}
 
 
-def faults() -> str:
-    """A table of all fault types, from the models that validate them."""
+def _example(model: type, field: str) -> str:
+    """A key of a fault with a value that it may have."""
+    info = model.model_fields[field]  # type: ignore[attr-defined]
+    key = info.alias or field
+    schema = model.model_json_schema()["properties"][key]  # type: ignore[attr-defined]
+    example = (schema.get("examples") or schema.get("enum") or [schema.get("default", 0)])[0]
+    for choice in schema.get("anyOf", ()):
+        example = (choice.get("examples") or [example])[0]
+    text = f"[{', '.join(example)}]" if isinstance(example, list) else str(example)
+    return f"`{key}: {text}`"
+
+
+def _table(models: tuple[type, ...]) -> str:
     rows = ["| type | what it does | attributes |", "|---|---|---|"]
-    for model in FAULT_MODELS:
-        (name,) = model.model_fields["type"].annotation.__args__  # type: ignore[union-attr]
-        attributes = []
-        for field, info in model.model_fields.items():
-            if field not in SHARED:
-                schema = model.model_json_schema()["properties"][info.alias or field]
-                example = (schema.get("examples") or ["a number"])[0]
-                attributes.append(f"`{info.alias or field}: {example}`")
-        stream = " " if "stream" in model.model_fields else " (no stream or toxicity)"
-        what = " ".join((model.__doc__ or "").split())
-        rows.append(f"| `{name}` | {what}{stream.rstrip()} | {', '.join(attributes) or '–'} |")
+    for model in models:
+        (name,) = model.model_fields["type"].annotation.__args__  # type: ignore[attr-defined]
+        own = [field for field in model.model_fields if field not in SHARED]  # type: ignore[attr-defined]
+        attributes = ", ".join(_example(model, field) for field in own)
+        rows.append(f"| `{name}` | {' '.join((model.__doc__ or '').split())} | {attributes or '–'} |")
     return "\n".join(rows)
+
+
+def faults() -> str:
+    """A table of the faults of proxies, from the models that validate them."""
+    return _table((*get_args(ToxicFault), DownFault))
+
+
+def process_faults() -> str:
+    """A table of the faults of processes, and of commands."""
+    return _table((*get_args(ProcessFault), CommandFault))
 
 
 def commands() -> str:
@@ -39,7 +55,7 @@ def commands() -> str:
 
 def rewritten(text: str) -> str:
     """`text` with its generated blocks made anew."""
-    for name, made in (("faults", faults()), ("commands", commands())):
+    for name, made in (("faults", faults()), ("process-faults", process_faults()), ("commands", commands())):
         before, _, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- /{name} -->")
         text = f"{before}<!-- {name} -->\n{made}\n{end}{after}"

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chaos.documents.models import Project, Target
+from chaos.documents.models import Project
+from chaos.documents.targets import Target
 from loadtests import metrics
 
 ROOT = Path(__file__).resolve().parents[2]

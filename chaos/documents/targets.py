@@ -1,0 +1,111 @@
+"""The targets that people write: services, proxies beside them, and processes that faults may touch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag
+
+from chaos.documents.faults import Argv
+from slo.effect import by_key
+from slo.metadata import Metadata, Name
+from slo.model import Model
+
+API_VERSION = "brownout/v1"
+
+
+class UrlService(Model):
+    """A service that is running already."""
+
+    url: str = Field(pattern=r"^http://[^/@\s]+$", description="http://host:port")
+    health: str | None = Field(None, pattern=r"^/", description="A path that answers 200 when it is ready.")
+
+
+class DemoService(Model):
+    """One of the services that Brownout ships; the run starts it, and stops it."""
+
+    demo: Literal["environment", "evals"]
+
+
+Service = Annotated[
+    Annotated[DemoService, Tag("demo")] | Annotated[UrlService, Tag("url")],
+    by_key("demo", "url", otherwise="url"),
+]
+
+
+class ProxyUse(Model):
+    """A proxy that the target has beside those in front of its services (between two services, say)."""
+
+    upstream: str = Field(pattern=r"^[^/@\s]+:\d{1,5}$", description="host:port")
+    listen: str = Field("127.0.0.1:0", pattern=r"^[^/@\s]*:\d{1,5}$")
+
+
+class _ProcessBase(Model):
+    """What faults of a process may use beside the process itself; it has to be the process's own."""
+
+    disk: str | None = Field(
+        None, min_length=1, description="A folder on a file system of its own, for disk_full."
+    )
+    hosts_file: str | None = Field(
+        None,
+        min_length=1,
+        description="What the process reads as /etc/hosts, for no_such_host. A `command` is started with it.",
+    )
+
+
+class CommandProcess(_ProcessBase):
+    """A process that the run starts, and ends with the run."""
+
+    command: Argv = Field(description="Program and arguments; run as they are, without a shell.")
+    cwd: str | None = Field(None, min_length=1, description="Its folder; by default the project's.")
+    env: dict[str, str] = Field(default_factory=dict, description="Beside the environment of the run.")
+
+
+class PidFileProcess(_ProcessBase):
+    """A process that runs already; its pid is in a file, and stays there when it is started anew."""
+
+    pid_file: str = Field(min_length=1)
+    start: Argv | None = Field(
+        None, description="Starts it again after a kill; by default its supervisor is waited for."
+    )
+
+
+class ComposeProcess(_ProcessBase):
+    """A service of docker-compose; all its containers."""
+
+    compose: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="The service's name.")
+    project: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+
+
+Process = Annotated[
+    Annotated[CommandProcess, Tag("command")]
+    | Annotated[PidFileProcess, Tag("pid_file")]
+    | Annotated[ComposeProcess, Tag("compose")],
+    by_key("command", "pid_file", "compose", otherwise="command"),
+]
+
+
+class TargetSpec(Model):
+    """A system under test. Each service gets a proxy of its own name in front of it; load goes through it."""
+
+    services: dict[Name, Service] = Field(min_length=1)
+    proxies: dict[Name, ProxyUse] = Field(default_factory=dict)
+    processes: dict[Name, Process] = Field(
+        default_factory=dict,
+        description="Those that faults may touch. One that runs a service bears its name; demo services have "
+        "theirs already.",
+    )
+    toxiproxy: str | None = Field(
+        None,
+        pattern=r"^http://[^/@\s]+$",
+        description="The API of a Toxiproxy that is running; without it the embedded proxy is started.",
+    )
+
+
+class Target(Model):
+    """A target document."""
+
+    apiVersion: Literal["brownout/v1"]
+    kind: Literal["Target"]
+    metadata: Metadata
+    spec: TargetSpec
