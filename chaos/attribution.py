@@ -122,7 +122,7 @@ def _effect(placed: _Placed, everything: list[_Placed], evidence: Evidence, base
 
 
 def _with_aftermath(during: Window, placed: _Placed, everything: list[_Placed]) -> Iterable[Window]:
-    """The window and what came right after the heal, where it ends with that, and no other fault came then."""
+    """The window and what came right after the heal, where it ends with that and no other fault came."""
     if placed.healed is None or during.end != placed.healed:
         return
     others = [o.injected for o in everything if o.injected is not None and o.injected >= during.end]

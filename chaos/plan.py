@@ -28,11 +28,35 @@ class Cue(Model):
     subject: str
 
 
+class PlannedDemo(Model):
+    """A shipped service to start, and how. Services that are planned alike are served by one process."""
+
+    service: Literal["environment", "evals"]
+    sessions: int | None = None
+    session_timeout_s: float | None = None
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What `python -m chaos.demo` is told."""
+        options = {"--max-sessions": self.sessions, "--session-timeout": self.session_timeout_s}
+        given = (
+            (name, f"{value:g}s" if isinstance(value, float) else str(value))
+            for name, value in options.items()
+            if value is not None
+        )
+        return (self.service, *(argument for option in given for argument in option))
+
+    @property
+    def process(self) -> str:
+        """The name of its process: one planned otherwise has another."""
+        return "-".join(argument.removeprefix("--") for argument in self.arguments)
+
+
 class PlannedService(Model):
     """A service of the target: `demo` is a shipped service to start, `address` host:port of a running one."""
 
     name: str
-    demo: str | None = None
+    demo: PlannedDemo | None = None
     address: str | None = None
     health: str | None = None
 

@@ -6,7 +6,7 @@ import re
 
 from chaos.documents.faults import TOXIC_TYPES
 from chaos.documents.models import AbortAfter, AbortObjective, AbortRequests, AbortThreshold
-from chaos.plan import Plan, PlannedFault, PlannedProcess, PlannedProxy, PlannedWorkload
+from chaos.plan import Plan, PlannedDemo, PlannedFault, PlannedProcess, PlannedProxy, PlannedWorkload
 from slo.effect import Effect, QuantileEffect
 from slo.objective import PHASES, Filter, Invariant, Level, Quantile, Ratio, Recovery, Requirement
 from slo.quantities import format_duration
@@ -53,7 +53,7 @@ def _touched(plan: Plan) -> list[str]:
     rows: list[str] = []
     for service in plan.services:
         if service.demo:
-            rows.append(f"service {service.name}: the demo service {service.demo}, started for the run")
+            rows.append(f"service {service.name}: {_demo(service.demo)}, started for the run")
         else:
             health = f", ready when {service.health} answers 200" if service.health else ""
             rows.append(f"service {service.name}: {service.address}, which runs already{health}")
@@ -66,7 +66,19 @@ def _touched(plan: Plan) -> list[str]:
     return rows
 
 
+def _demo(demo: PlannedDemo) -> str:
+    limits = [] if demo.sessions is None else [f"at most {demo.sessions} sessions"]
+    if demo.session_timeout_s is not None:
+        limits.append(f"idle ones are ended after {format_duration(demo.session_timeout_s)}")
+    return f"the demo service {demo.service}" + (f" ({', '.join(limits)})" if limits else "")
+
+
 def _process(process: PlannedProcess) -> str:
+    also = [("disk", process.disk), ("hosts file", process.hosts_file)]
+    return "; ".join([_which(process), *(f"{what} {path}" for what, path in also if path is not None)])
+
+
+def _which(process: PlannedProcess) -> str:
     if process.command is not None:
         return f"`{' '.join(process.command)}` in {process.cwd}, started for the run"
     if process.compose is not None:
@@ -105,8 +117,12 @@ def _fault(fault: PlannedFault) -> list[str]:
     where = f"{fault.type} at {fault.place}"
     if fault.host is not None:
         where += f": {fault.host}"
+    if fault.signal == "TERM":
+        where += ": SIGTERM"
     if fault.commands is not None:
         where += f": `{' '.join(fault.commands.inject)}`, healed by `{' '.join(fault.commands.heal)}`"
+        if fault.commands.check is not None:
+            where += f", in place while `{' '.join(fault.commands.check)}` succeeds"
     if fault.type in TOXIC_TYPES:
         share = (
             "all connections" if fault.toxicity >= 1 else f"{fault.toxicity * 100:.4g}% of the connections"

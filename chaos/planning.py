@@ -32,6 +32,7 @@ from chaos.plan import (
     Commands,
     Cue,
     Plan,
+    PlannedDemo,
     PlannedFault,
     PlannedProcess,
     PlannedProxy,
@@ -183,7 +184,10 @@ def _services(target: Target) -> tuple[PlannedService, ...]:
     planned: list[PlannedService] = []
     for name, service in target.spec.services.items():
         if isinstance(service, DemoService):
-            planned.append(PlannedService(name=name, demo=service.demo))
+            demo = PlannedDemo(
+                service=service.demo, sessions=service.sessions, session_timeout_s=service.session_timeout
+            )
+            planned.append(PlannedService(name=name, demo=demo))
         elif isinstance(service, UrlService):
             address = str(parse_address(service.url, 80))
             planned.append(PlannedService(name=name, address=address, health=service.health))

@@ -48,13 +48,17 @@ def main() -> None:
     type=click.IntRange(1, 100_000),
     help="Sessions that may be open at once.",
 )
-def environment(max_sessions: int, **shared: Any) -> None:
+@click.option(
+    "--session-timeout", help="End sessions that were idle for longer, such as 4s; without it none is."
+)
+def environment(max_sessions: int, session_timeout: str | None, **shared: Any) -> None:
     """A knowledge-work environment: OpenEnv over WebSocket /ws."""
 
     def importing() -> Build:
         from chaos.demo.environment import build
 
-        return functools.partial(build, max_sessions=max_sessions)
+        timeout_s = None if session_timeout is None else _seconds(session_timeout, "--session-timeout")
+        return functools.partial(build, max_sessions=max_sessions, session_timeout_s=timeout_s)
 
     _run("environment", importing, **shared)
 
@@ -74,15 +78,20 @@ def evals(chunk_delay: str, **shared: Any) -> None:
 
     def importing() -> Build:
         from chaos.demo.evals import build
-        from slo.quantities import parse_duration
 
-        try:
-            chunk_delay_s = parse_duration(chunk_delay)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--chunk-delay") from error
-        return functools.partial(build, chunk_delay_s=chunk_delay_s)
+        return functools.partial(build, chunk_delay_s=_seconds(chunk_delay, "--chunk-delay"))
 
     _run("evals", importing, **shared)
+
+
+def _seconds(text: str, option: str) -> float:
+    """The duration that an option gives. Raises BadParameter."""
+    from slo.quantities import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
 
 
 def _run(

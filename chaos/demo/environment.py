@@ -189,7 +189,7 @@ class KnowledgeWork(Environment):  # type: ignore[misc]  # openenv-core ships no
         )
 
 
-def build(telemetry: Telemetry, *, max_sessions: int) -> ASGIApp:
+def build(telemetry: Telemetry, *, max_sessions: int, session_timeout_s: float | None = None) -> ASGIApp:
     """The app: openenv-core's, with `/healthz`, which is 200 while environments can be made and reset."""
     factory: Callable[[], KnowledgeWork] = functools.partial(KnowledgeWork, Measures(telemetry))
     app = create_app(
@@ -197,7 +197,9 @@ def build(telemetry: Telemetry, *, max_sessions: int) -> ASGIApp:
         WorkspaceAction,
         WorkspaceObservation,
         env_name="knowledge_work",
-        concurrency_config=ConcurrencyConfig(max_concurrent_envs=max_sessions),
+        concurrency_config=ConcurrencyConfig(
+            max_concurrent_envs=max_sessions, session_timeout=session_timeout_s
+        ),
     )
 
     async def healthz() -> JSONResponse:

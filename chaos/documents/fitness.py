@@ -31,6 +31,7 @@ _DURATION_KEYS = ("latency", "jitter", "delay", "timeout")
 _BY_SIGNAL = ("kill", "restart", "pause", "slow")
 _OF_CONTAINERS = ("kill", "restart", "pause")
 _NEEDS = {"disk_full": "disk", "no_such_host": "hosts_file"}
+_NEEDS_EXAMPLE = {"disk": "a folder on a file system of its own", "hosts_file": "what it reads as /etc/hosts"}
 
 
 def proxies_of(target: Target) -> list[str]:
@@ -99,8 +100,11 @@ def _process(fault: ProcessFault, target: Target) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
     needed = _NEEDS.get(fault.type)
     if needed is not None and getattr(process, needed, None) is None:
-        message = f"{fault.type} needs {needed} of {fault.place}, which {target.metadata.name} leaves out"
-        found.append(("type", message, ""))
+        left_out = f"which the target {target.metadata.name} leaves out"
+        message = f"{fault.type} needs the {needed} of {fault.place}, {left_out}"
+        demo = process is None
+        hint = f"write it under spec.processes.{fault.place}: {needed}: {_NEEDS_EXAMPLE[needed]}"
+        found.append(("type", message, "a demo service has none" if demo else hint))
     if isinstance(process, ComposeProcess) and fault.type not in (*_OF_CONTAINERS, *_NEEDS):
         hint = f"to a compose service these can be done: {listed(_OF_CONTAINERS, 'and')}"
         found.append(("type", f"{fault.type} cannot be done to a container", hint))

@@ -97,4 +97,10 @@ def _clashes(document: Document, target: Target) -> list[Problem]:
             message = f"{proxy.listen} is where {listens[proxy.listen]} listens"
             problems.append(problem_at(descend(document.tree, at)[1], spelled(at), message))
         listens.setdefault(proxy.listen, name)
+    for name in target.spec.processes:
+        if isinstance(target.spec.services.get(name), DemoService):
+            path = ("spec", "processes", name)
+            hint = "its process is known already; give this one another name"
+            place = key_place(document.tree, path)
+            problems.append(problem_at(place, spelled(path), f"{name} is a demo service", hint))
     return problems

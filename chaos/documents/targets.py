@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag
+from pydantic import Field, Tag, model_validator
 
 from chaos.documents.faults import Argv
 from slo.effect import by_key
 from slo.metadata import Metadata, Name
 from slo.model import Model
+from slo.quantities import Duration
 
 API_VERSION = "brownout/v1"
 
@@ -25,6 +26,25 @@ class DemoService(Model):
     """One of the services that Brownout ships; the run starts it, and stops it."""
 
     demo: Literal["environment", "evals"]
+    sessions: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="The environment's: how many may be open at once; 256 if left out.",
+    )
+    session_timeout: Duration | None = Field(
+        None,
+        ge=0.1,
+        le=86_400,
+        description="The environment's: one that was idle for longer is ended; if left out, none ever is.",
+    )
+
+    @model_validator(mode="after")
+    def _has_sessions(self) -> DemoService:
+        for key in ("sessions", "session_timeout"):
+            if self.demo != "environment" and getattr(self, key) is not None:
+                raise ValueError(f"{key} belongs to the demo environment: the evals have no sessions")
+        return self
 
 
 Service = Annotated[

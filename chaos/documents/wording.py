@@ -52,6 +52,9 @@ _PATTERNS = {
     r"^[^/@\s]+:\d{1,5}$": "an address such as 127.0.0.1:8000",
     r"^[^/@\s]*:\d{1,5}$": "an address such as 127.0.0.1:0",
     r"^/": "a path that begins with /",
+    r"^[A-Za-z0-9_.-]{1,253}$": "a host's name such as model.internal",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]*$": "a service's name as docker-compose has it",
+    r"^[a-z0-9][a-z0-9_-]*$": "a project's name as docker-compose has it",
 }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -49,6 +51,19 @@ class Session:
 def connect(running_service: Running) -> websockets.connect:
     """A connection that its server ends as it likes."""
     return websockets.connect(f"ws://{running_service.address}/ws", proxy=None)
+
+
+async def has_a_slot(service: Running, within_s: float = 60.0) -> None:
+    """Wait until a new session is not refused."""
+    until = time.monotonic() + within_s
+    while True:
+        async with connect(service) as socket:
+            with contextlib.suppress(websockets.ConnectionClosed):  # refused already
+                await socket.send(json.dumps({"type": "reset", "data": {}}))
+            if json.loads(await socket.recv())["type"] == "observation":
+                return
+        assert time.monotonic() < until, "no session was freed"
+        await asyncio.sleep(0.02)
 
 
 def status(url: str, body: object = None) -> tuple[int, Any]:
@@ -207,15 +222,22 @@ def test_capacity_is_said(tmp_path: Path) -> None:
             async with connect(service) as second:
                 assert json.loads(await second.recv())["data"]["code"] == "CAPACITY_REACHED"
 
-        async def free() -> bool:
-            async with connect(service) as third:
-                return (await Session(third).ask("reset", {}))["type"] == "observation"
-
-        for _ in range(500):
-            if await free():
-                return
-        raise AssertionError("no session was freed")
+        await has_a_slot(service)
 
     with running(tmp_path, "environment", "--max-sessions", "1") as service:
         asyncio.run(play(service))
         assert service.end()[0] == 0
+
+
+def test_an_idle_session_is_ended_where_it_may_be(tmp_path: Path) -> None:
+    """With --session-timeout a slot comes back, although its client is connected and never gave it back."""
+
+    async def play(service: Running) -> None:
+        async with connect(service) as silent:
+            assert (await Session(silent).ask("reset", {}))["type"] == "observation"
+            async with connect(service) as second:
+                assert json.loads(await second.recv())["data"]["code"] == "CAPACITY_REACHED"
+            await has_a_slot(service)  # within 5 s: openenv-core does not look more often
+
+    with running(tmp_path, "environment", "--max-sessions", "1", "--session-timeout", "100ms") as service:
+        asyncio.run(play(service))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import urllib.request
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from chaos.verdict import Verdict
+from tests.live.suites import run_suite, told
 
 EXPECTED = {
     "env-slow-steps": ("fail", 1),
@@ -22,25 +22,13 @@ EXPECTED = {
 }
 
 
-def run_suite(out: Path, *more: str) -> tuple[int, list[Verdict], str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "chaos", "run", "demo", "--json", "--seed", "1", "--out", str(out), *more],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=dict(os.environ),
-    )
-    verdicts = [Verdict.model_validate(raw) for raw in json.loads(done.stdout or "[]")]
-    return done.returncode, verdicts, done.stderr
-
-
 def check(code: int, verdicts: list[Verdict], log: str) -> None:
-    told = "\n".join(f"{v.experiment}: {v.outcome} {v.reasons}" for v in verdicts) + log[-2000:]
-    assert {v.experiment: (str(v.outcome), v.exit_code) for v in verdicts} == EXPECTED, told
-    assert code == 0, told
+    shown = told(verdicts, log)
+    assert {v.experiment: (str(v.outcome), v.exit_code) for v in verdicts} == EXPECTED, shown
+    assert code == 0, shown
     failed = verdicts[0]
     breached = {f.objective for f in failed.findings if f.outcome == "fail"}
-    assert "reply-pairing" in breached, told
+    assert "reply-pairing" in breached, shown
     assert all(not v.left_behind for v in verdicts)
 
 
@@ -51,7 +39,7 @@ def files(folder: Path) -> set[str]:
 @pytest.mark.timeout(300)
 def test_with_the_embedded_proxy(tmp_path: Path) -> None:
     """Each shipped experiment ends as its suite expects, and its folder holds what a verdict rests on."""
-    check(*run_suite(tmp_path))
+    check(*run_suite("demo", tmp_path))
     for folder in tmp_path.iterdir():
         assert files(folder) >= {
             "experiment.yaml",
@@ -78,7 +66,7 @@ def test_with_the_embedded_proxy(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_with_a_real_toxiproxy(tmp_path: Path, toxiproxy_api: str) -> None:
     """The same experiments give the same verdicts through Toxiproxy itself, and leave it empty."""
-    check(*run_suite(tmp_path, "--toxiproxy", toxiproxy_api))
+    check(*run_suite("demo", tmp_path, "--toxiproxy", toxiproxy_api))
     with urllib.request.urlopen(f"{toxiproxy_api}/proxies") as reply:
         assert json.load(reply) == {}
 

@@ -20,11 +20,17 @@ from chaos.planning import make_plan
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "plans"
 SHIPPED = [
+    "env-half-open",
+    "env-half-open-reaped",
+    "env-paused",
+    "env-paused-careful",
     "env-proxy-down",
     "env-slow-steps",
     "env-slow-steps-careful",
+    "eval-bandwidth-squeeze",
     "eval-connection-resets",
     "eval-fault-without-effect",
+    "eval-service-killed",
 ]
 
 
@@ -69,11 +75,44 @@ def test_the_demo_suite_expects_what_was_promised() -> None:
     assert total <= 70, "with start-up, the suite has to end within 90 s"
 
 
-def test_the_careful_experiment_differs_in_the_client_alone() -> None:
+def test_the_layer4_suite_expects_what_was_promised() -> None:
+    """What fails does so because of the failure that it rehearses; each remedy passes, and so does the crash."""
+    members = load_suite("layer4", find_project()).members
+    assert [(m.resolved.name, m.member.expect, m.member.because) for m in members] == [
+        ("env-half-open", "fail", ("env-sessions-held",)),
+        ("env-half-open-reaped", "pass", ()),
+        ("env-paused", "fail", ("reply-pairing",)),
+        ("env-paused-careful", "pass", ()),
+        ("eval-bandwidth-squeeze", "fail", ("chat-latency",)),
+        ("eval-service-killed", "pass", ()),
+    ]
+
+
+def test_the_reaped_experiment_differs_in_the_session_timeout_alone() -> None:
+    """The runbook's act is what is verified; beside it there is only more time, to see slots come back."""
+    held, reaped = (
+        make_plan(resolve(name, project=find_project()), 1, 10)
+        for name in ("env-half-open", "env-half-open-reaped")
+    )
+    first, second = held.services[0].demo, reaped.services[0].demo
+    assert first is not None
+    assert second is not None
+    assert second == first.model_copy(update={"session_timeout_s": 4.0})
+    assert [f.model_copy(update={"heal_at_s": 0}) for f in held.faults[:1]] == [
+        f.model_copy(update={"heal_at_s": 0}) for f in reaped.faults[:1]
+    ]
+    assert held.faults[1:] == reaped.faults[1:]
+    assert held.requirements == reaped.requirements
+    assert held.workloads == reaped.workloads
+    assert reaped.phases == held.phases | {"fault": reaped.phases["fault"]}
+
+
+@pytest.mark.parametrize("naive_name", ["env-slow-steps", "env-paused"])
+def test_the_careful_experiment_differs_in_the_client_alone(naive_name: str) -> None:
     """The runbook's act is what is verified: nothing else has changed."""
     naive, careful = (
         make_plan(resolve(name, project=find_project()), 1, 10)
-        for name in ("env-slow-steps", "env-slow-steps-careful")
+        for name in (naive_name, f"{naive_name}-careful")
     )
     assert naive.faults == careful.faults
     assert naive.phases == careful.phases

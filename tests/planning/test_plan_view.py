@@ -9,7 +9,7 @@ from chaos.documents.models import (
     AbortThreshold,
     AbortTokens,
 )
-from chaos.plan import Cue, Plan, PlannedFault, PlannedProxy, PlannedService, PlannedWorkload
+from chaos.plan import Cue, Plan, PlannedDemo, PlannedFault, PlannedProxy, PlannedService, PlannedWorkload
 from chaos.plan_view import plan_text
 from loadtests.profile import HttpProfile
 from slo.effect import QuantileEffect, ShareEffect
@@ -35,7 +35,7 @@ PLAN = Plan(
     phases={"baseline": 3, "fault": 6, "recovery": 3},
     services=(
         PlannedService(name="api", address="127.0.0.1:8000", health="/health"),
-        PlannedService(name="env", demo="environment"),
+        PlannedService(name="env", demo=PlannedDemo(service="environment")),
     ),
     proxies=(
         PlannedProxy(name="api", service="api"),

@@ -13,7 +13,7 @@ from chaos.documents.models import Experiment
 from chaos.documents.project import find_project
 from chaos.documents.resolve import Resolved, resolve
 from chaos.documents.targets import Target
-from chaos.plan import Plan, PlannedProxy, PlannedService
+from chaos.plan import Plan, PlannedDemo, PlannedProxy, PlannedService
 from chaos.planning import make_plan
 from slo.effect import ShareEffect
 
@@ -138,7 +138,7 @@ def test_every_service_has_a_proxy_and_the_targets_own_come_after() -> None:
     plan = make_plan(resolved_with((3, 6, 3), [fault("f")]), 1, 10)
     assert plan.services == (
         PlannedService(name="env", address="127.0.0.1:8000", health="/health"),
-        PlannedService(name="model", demo="evals"),
+        PlannedService(name="model", demo=PlannedDemo(service="evals")),
     )
     assert plan.proxies == (
         PlannedProxy(name="env", service="env"),
@@ -146,6 +146,17 @@ def test_every_service_has_a_proxy_and_the_targets_own_come_after() -> None:
         PlannedProxy(name="db", listen="127.0.0.1:7000", upstream="127.0.0.1:5432"),
     )
     assert plan.toxiproxy == "http://127.0.0.1:8474"
+
+
+def test_a_demo_is_started_as_the_target_says() -> None:
+    """What the target says of a demo's sessions is what it is told; one planned otherwise is another process."""
+    plain = PlannedDemo(service="environment")
+    few = PlannedDemo(service="environment", sessions=16, session_timeout_s=0.5)
+    assert (plain.arguments, plain.process) == (("environment",), "environment")
+    assert few.arguments == ("environment", "--max-sessions", "16", "--session-timeout", "0.5s")
+    assert few.process != plain.process
+    (service,) = make_plan(resolve("env-half-open-reaped", project=find_project()), 1, 10).services
+    assert service.demo == PlannedDemo(service="environment", sessions=16, session_timeout_s=4.0)
 
 
 def test_a_declared_effect_replaces_the_default() -> None:

@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "runbooks").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "runbooks").glob("*.md")),
+]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-MAKE = re.compile(r"`make ([a-z]+)|^(?:\$ )?make ([a-z]+)", re.MULTILINE)
+MAKE = re.compile(r"`make ([a-z-]+)|^(?:\$ )?make ([a-z-]+)", re.MULTILINE)
 BROWNOUT = re.compile(r"(?:`|^\$ |^|\.venv/bin/)brownout ([a-z]+)", re.MULTILINE)
 TOP = ("chaos/", "loadtests/", "probes/", "slo/", "runbooks/", "tests/", "deploy/", "benchmarks/", ".ci/")
 PATH = re.compile(r"`((?:\.?[\w-]+/)+[\w.-]*)`")
@@ -60,7 +65,7 @@ def test_paths_exist(document: Path) -> None:
 def test_make_targets_exist(document: Path) -> None:
     """Every `make TARGET` that a document names is in the Makefile."""
     makefile = (ROOT / "Makefile").read_text()
-    known = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    known = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     named = {a or b for a, b in MAKE.findall(document.read_text(encoding="utf-8"))}
     assert named - known == set()
 
