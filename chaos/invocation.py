@@ -9,7 +9,7 @@ import random
 import secrets
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from chaos.documents.project import ProjectFolder, find_project
 from chaos.documents.resolve import Resolved, resolve
 from chaos.documents.suites import load_suite, what_is
 from chaos.exits import Exit, combined
+from chaos.healing import Left, left_by
 from chaos.outcomes import conclude, show_verdict
 from chaos.plan import Plan
 from chaos.planning import make_plan
@@ -54,6 +55,8 @@ class Options:
     as_json: bool = False
     no_color: bool = False
     verbose: bool = False
+    leftovers: tuple[Left, ...] = ()
+    """What dead runs left in place; a run that it may disturb is not started."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ def invoke(options: Options) -> Exit:
     jobs = _jobs(options, project)
     out = options.out or project.runs
     _check_out(out)
+    if _refused(options.leftovers, jobs):
+        return Exit.HEAL_INCOMPLETE
     results: list[Result] = []
     broken: list[Exit] = []
     with Interrupts() as interrupts, _stage(project) as stage:
@@ -102,6 +107,8 @@ def invoke(options: Options) -> Exit:
             with contextlib.suppress(OSError):  # the run that needs it tries again, and says why it cannot
                 stage.start_demo(demo)
         for index, job in enumerate(jobs, 1):
+            if _refused([left for path in stage.unhealed for left in left_by(path.parent)], [job]):
+                break  # the verdict of the run that left it says 5
             try:
                 results.append(_run(job, stage, interrupts, options, out, (index, len(jobs))))
             except (OSError, BadInput) as error:
@@ -121,6 +128,20 @@ def invoke(options: Options) -> Exit:
         broken.append(Exit.HEAL_INCOMPLETE)
     cut_short += broken
     return _conclude(options, jobs, results, cut_short)
+
+
+def _refused(leftovers: Sequence[Left], jobs: Sequence[Job]) -> bool:
+    """Whether something may still be in place that would disturb a job, so that its verdict meant nothing."""
+    for job in jobs:
+        for left in leftovers:
+            if left.concerns(job.plan):
+                sys.stderr.write(
+                    f"{job.plan.experiment} is not started: what another run left in place may disturb it: "
+                    f"{left}\nhint: `brownout heal` until it is clean; or, where you know that it is gone, "
+                    "run with --despite-leftovers\n"
+                )
+                return True
+    return False
 
 
 def _check_out(out: Path) -> None:

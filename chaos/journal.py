@@ -300,11 +300,17 @@ def read_events(path: Path) -> Iterator[Event]:
 
 
 class Outstanding(Model):
-    """Something that a journal says was begun and does not say was undone."""
+    """Something that a journal says was begun and does not say was undone.
+
+    `since` is when it was begun (Unix seconds); `answered` is whether its injection is known to be over: one
+    whose sender was killed may still be under way.
+    """
 
     key: str
     undo: Undo
     done: FaultHealed | ProxyRemoved
+    since: float = 0.0
+    answered: bool = False
 
 
 def outstanding(events: Iterable[Event]) -> list[Outstanding]:
@@ -315,12 +321,18 @@ def outstanding(events: Iterable[Event]) -> list[Outstanding]:
         match event:
             case FaultPending():
                 done = FaultHealed(fault=event.fault)
-                faults[event.fault] = Outstanding(key=event.fault, undo=event.undo, done=done)
+                faults[event.fault] = Outstanding(key=event.fault, undo=event.undo, done=done, since=event.t)
+            case FaultInjected() if event.fault in faults:
+                faults[event.fault] = faults[event.fault].model_copy(update={"answered": True})
             case FaultHealed():
                 faults.pop(event.fault, None)
             case ProxyPending():
                 removed = ProxyRemoved(name=event.name)
-                proxies[event.name] = Outstanding(key=event.name, undo=event.undo, done=removed)
+                proxies[event.name] = Outstanding(
+                    key=event.name, undo=event.undo, done=removed, since=event.t
+                )
+            case ProxyReady() if event.name in proxies:
+                proxies[event.name] = proxies[event.name].model_copy(update={"answered": True})
             case ProxyRemoved():
                 proxies.pop(event.name, None)
             case _:

@@ -55,10 +55,10 @@ class FakeFaults:
         """As for a toxic."""
         return RemoveToxic(api=API, proxy=fault.place, toxic=fault.name)
 
-    def arm(self, fault: PlannedFault, undo: Undo) -> None:
+    def arm(self, fault: PlannedFault, undo: Undo, in_s: float) -> None:
         """Nothing needs to be done."""
 
-    def inject(self, fault: PlannedFault, undo: Undo) -> None:
+    def inject(self, fault: PlannedFault, undo: Undo) -> float | None:
         """Remember it. Raises OSError for the refused and the silent."""
         self.calls.append(("inject", fault.name))
         if fault.name in self.refuse:
@@ -66,6 +66,7 @@ class FakeFaults:
         self.present.append(fault.name)
         if fault.name in self.silent:
             raise TimeoutError(f"{fault.name}: no answer")
+        return None
 
     def in_place(self, fault: PlannedFault) -> bool:
         """Whether it is remembered."""

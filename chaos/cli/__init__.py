@@ -75,7 +75,7 @@ def cli(ctx: click.Context) -> None:
     if ctx.invoked_subcommand in _SELF_HEALING:
         from chaos.cli.leftovers import heal_first
 
-        heal_first()
+        ctx.obj = heal_first()
 
 
 def main() -> None:

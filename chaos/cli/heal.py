@@ -28,8 +28,8 @@ def command(run: Path | None) -> int:
     for line in report.alive:
         click.echo(f"alive: {line}")
     if report.left:
-        for line in report.left:
-            click.echo(f"left in place: {line}", err=True)
+        for left in report.left:
+            click.echo(f"left in place: {left}", err=True)
         return int(Exit.HEAL_INCOMPLETE)
     click.echo("clean: nothing that a dead run injected or started is left")
     return int(Exit.OK)

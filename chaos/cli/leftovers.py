@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaos.healing import Left
 
 
-def heal_first() -> None:
-    """Heal dead runs, and say so on stderr. Costs one directory listing when there are none."""
+def heal_first() -> tuple[Left, ...]:
+    """Heal dead runs, and say so on stderr; returns what is left. Where there are none it lists one folder."""
     from chaos.statefolder import state_folder
 
     folder = state_folder() / "stages"
     if not folder.is_dir() or not any(folder.glob("*.json")):
-        return
+        return ()
     from chaos.healing import heal_leftovers
 
     report = heal_leftovers()
     for line in report.done:
         sys.stderr.write(f"healed: {line}\n")
-    for line in report.left:
-        sys.stderr.write(f"left in place: {line} (see `brownout heal`)\n")
+    for left in report.left:
+        sys.stderr.write(f"left in place: {left} (see `brownout heal`)\n")
+    return tuple(report.left)

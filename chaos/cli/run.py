@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from chaos.cli.completion import complete_runnable
+
+if TYPE_CHECKING:
+    from chaos.healing import Left
 
 
 @click.command("run")
@@ -30,8 +34,15 @@ from chaos.cli.completion import complete_runnable
     "--json", "as_json", is_flag=True, help="Print the verdicts as JSON on stdout; progress on stderr."
 )
 @click.option("--no-color", is_flag=True, help="Plain text.")
+@click.option(
+    "--despite-leftovers",
+    is_flag=True,
+    help="Run even where a dead run's faults on this target or proxy server could not be healed.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say every event as it happens.")
+@click.pass_obj
 def command(
+    leftovers: tuple[Left, ...] | None,
     experiments: tuple[str, ...],
     seed: int | None,
     sets: tuple[str, ...],
@@ -40,6 +51,7 @@ def command(
     out: Path | None,
     as_json: bool,
     no_color: bool,
+    despite_leftovers: bool,
     verbose: bool,
 ) -> int:
     """Run experiments, or a suite: its members are judged together, each against what is expected of it.
@@ -58,5 +70,6 @@ def command(
         as_json=as_json,
         no_color=no_color,
         verbose=verbose,
+        leftovers=() if despite_leftovers else leftovers or (),
     )
     return int(invoke(options))

@@ -20,9 +20,7 @@ NAME = "locust"
 
 
 class LocustLoad:
-    """A Locust process that belongs to one run. `heard(metric)` tells whether it has sent that metric;
-    `keep` is called again and again while open operations finish, for what they still need.
-    """
+    """A Locust process that belongs to one run. `heard(metric)` tells whether it has sent that metric."""
 
     def __init__(
         self,
@@ -30,12 +28,10 @@ class LocustLoad:
         plan: LoadPlan,
         folder: Path,
         heard: Callable[[str], bool],
-        keep: Callable[[], object] = lambda: None,
     ) -> None:
         self._stage = stage
         self._plan = plan
         self._heard = heard
-        self._keep = keep
         self._folder = folder
         self._alive = False
 
@@ -70,8 +66,6 @@ class LocustLoad:
         self._stage.expect_end(NAME)
 
         def ended() -> bool:
-            with contextlib.suppress(OSError):
-                self._keep()
             return self._heard(runner.FINAL_METRIC) or not self._stage.lives(NAME)
 
         try:

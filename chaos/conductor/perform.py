@@ -36,6 +36,8 @@ from slo.objective import Phase
 TICK_S = 0.1
 QUIET_BEFORE_CUE_S = 0.05
 HEAL_TRIES = 3
+HEAL_PATIENCE_S = 10.0
+HEAL_AGAIN_S = 0.5
 AHEAD_S = 0.25
 
 
@@ -76,6 +78,7 @@ class Performance:
         self.started = 0.0
         self.active: dict[str, tuple[PlannedFault, Undo]] = {}
         self._confirmed: set[str] = set()
+        self._unhealed: dict[str, Undo] = {}
         self._look = look
         self._judge_baseline = judge_baseline
         self._wake = wake
@@ -115,8 +118,19 @@ class Performance:
                 self._heal(name)
             except OSError as error:
                 problem = error
+        self._heal_the_rest()
         if problem is not None:
             raise problem
+
+    def _heal_the_rest(self) -> None:
+        """What could not be healed is tried again for a while: its proxy server may be starting anew."""
+        until = self.clock.now() + HEAL_PATIENCE_S
+        while self._unhealed and self.clock.now() < until:
+            self.clock.wait(self.clock.now() + HEAL_AGAIN_S, threading.Event())
+            for name, undo in list(self._unhealed.items()):
+                if self._take_away(name, undo) is None:
+                    del self._unhealed[name]
+                    self.journal.record(FaultHealed(fault=name))
 
     def _wait(self, until: float) -> None:
         """Until the cue's time; looks around on the way, but not so shortly before it as to be late."""
@@ -140,7 +154,7 @@ class Performance:
                 if not heals:  # else it begins when all is healed
                     self._announce(phase, due)
             elif cue.action == "inject":
-                self._arm(self._planned[cue.subject])
+                self._arm(self._planned[cue.subject], due)
 
     def _do(self, cue: Cue) -> None:
         match cue.action:
@@ -173,7 +187,7 @@ class Performance:
         self.journal.record(PhaseStarted(phase=phase, t=self.phase_started[phase]))
         self.phase = phase
 
-    def _arm(self, fault: PlannedFault) -> None:
+    def _arm(self, fault: PlannedFault, due: float) -> None:
         """Journal the intent, and have the undo held; what fails here is not injected."""
         try:
             undo = self.faults.undo(fault)
@@ -183,7 +197,7 @@ class Performance:
         self.journal.record(FaultPending(fault=fault.name, undo=undo))
         self.active[fault.name] = (fault, undo)
         try:
-            self.faults.arm(fault, undo)
+            self.faults.arm(fault, undo, max(0.0, due - self.clock.now()))
         except (OSError, ValueError) as error:
             self._refuse(fault, error)
 
@@ -195,13 +209,14 @@ class Performance:
         if fault.name in self._refused:
             return
         try:
-            self.faults.inject(fault, self.active[fault.name][1])
+            late_s = self.faults.inject(fault, self.active[fault.name][1])
         except (OSError, ValueError) as error:
             # It stays active: an injection that went unanswered may have happened, and is healed like any.
             self._refuse(fault, error)
             return
         self._confirmed.add(fault.name)
-        self.journal.record(FaultInjected(fault=fault.name))
+        at = 0.0 if late_s is None else self.started + fault.inject_at_s + late_s
+        self.journal.record(FaultInjected(fault=fault.name, t=at))
 
     def _heal(self, name: str) -> None:
         if name not in self.active:
@@ -217,6 +232,8 @@ class Performance:
         if error is None:
             self.journal.record(FaultHealed(fault=name, counts=counts))
         else:
+            if undo.server is not None:
+                self._unhealed[name] = undo
             self.journal.record(HealFailed(subject=name, reason=str(error)))
 
     def _take_away(self, name: str, undo: Undo) -> Exception | None:
@@ -231,9 +248,10 @@ class Performance:
                 return None
         return error
 
-    def on_server(self) -> bool:
-        """Whether a fault is in place that a proxy server carries, and has confirmed."""
-        return any(self.active[name][1].server is not None for name in self._confirmed)
+    def on_server(self) -> tuple[Undo, ...]:
+        """The undos of what a proxy server carries at present, and has confirmed."""
+        undos = (self.active[name][1] for name in self._confirmed)
+        return tuple(undo for undo in undos if undo.server is not None)
 
     def _lost(self, fault: PlannedFault) -> bool:
         try:

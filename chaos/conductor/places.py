@@ -1,27 +1,32 @@
 """The places of a run: the proxy server (embedded or by URL) and one proxy before each service.
 
 On a server that is not ours, a proxy that stands there already (same name, same upstream) is used and left; a
-proxy that we create is named after the run, journalled before it is created, and deleted at the end.
+proxy that we create is named after the run, journalled before it is created, and deleted at the end. Where we
+create none we put a mark: a proxy that is never enabled. A server that was restarted has lost what we
+created, so a restart between two faults is noticed too, and when the server has its own proxies back.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
+import threading
 import time
 import urllib.parse
+from collections.abc import Iterable
 from pathlib import Path
 
 from chaos.conductor.faults import held_as
 from chaos.conductor.ready import ready_line
 from chaos.conductor.stage import Stage
 from chaos.faults.heal import heal as perform_undo
-from chaos.faults.toxiproxy import Lease, ToxiproxyServer
-from chaos.faults.undo import DeleteProxy
+from chaos.faults.toxiproxy import Lease, ProxyFailed, ProxyRefused, ProxyUnreachable, ToxiproxyServer
+from chaos.faults.undo import DeleteProxy, EnableProxy, RemoveToxic, Undo
 from chaos.journal import (
     FaultHealed,
     HealFailed,
     Journal,
+    PartDied,
     ProxyPending,
     ProxyReady,
     ProxyRemoved,
@@ -33,6 +38,13 @@ from chaos.plan import Plan, PlannedProxy
 PROXY = "proxy"
 START_WITHIN_S = 15.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MARK = "mark"
+LOOK_EVERY_S = 1.0
+CLOSE_PATIENCE_S = 5.0
+DELETE_AGAIN_S = 0.5
+WHY_GONE = "the server was restarted, our lease ran out, or somebody took it away"
+NOWHERE = "127.0.0.1:9"
+"""The port of the discard protocol, which nobody serves any more."""
 
 
 class Places:
@@ -48,7 +60,12 @@ class Places:
         self._server: ToxiproxyServer | None = None
         self._created: dict[str, DeleteProxy] = {}
         self._listens: dict[str, str] = {}
-        self._renewed = time.monotonic()
+        self._looked = time.monotonic()
+        self._trouble: OSError | None = None
+        self._closing = threading.Event()
+        self._renewer: threading.Thread | None = None
+        self._stood: set[str] = set()
+        self._answered: set[str] = set()
         self.names: dict[str, str] = {}
         self.upstreams: dict[str, str] = {}
 
@@ -58,6 +75,11 @@ class Places:
         if self._server is None:
             raise RuntimeError("the proxy server has not been started")
         return self._server
+
+    @property
+    def own_process(self) -> str | None:
+        """The stage's name for the server's process, where the run starts it."""
+        return PROXY if self._ours else None
 
     def start_server(self) -> None:
         """Start the embedded proxy, or reach the one that the target names. Raises NotReady, OSError."""
@@ -70,6 +92,9 @@ class Places:
             url = str(self._plan.toxiproxy)
         self._server = ToxiproxyServer(url)
         self._journal.record(ProxyServerReady(api=url, server=self._server.describe(), ours=self._ours))
+        if self._server.embedded:
+            self._renewer = threading.Thread(target=self._renew, name="proxy-renewer", daemon=True)
+            self._renewer.start()
 
     def open(self) -> None:
         """Put every proxy of the plan in place; `upstreams` must hold the address of each service."""
@@ -88,33 +113,63 @@ class Places:
                     place=planned.name, name=name, listen=self._listens[planned.name], upstream=upstream
                 )
             )
+        if not (self._ours or self._created):
+            self._create(PlannedProxy(name=MARK), NOWHERE, enabled=False)
 
     def address(self, place: str) -> str:
         """host:port where clients reach the proxy of `place`."""
         return self._listens[place]
 
-    def renew(self) -> bool:
-        """Renew the lease of our faults, often enough; False when the proxy holds none of ours any more.
+    def check(self) -> None:
+        """Raise ProxyUnreachable when our leases could not be renewed. (A stock Toxiproxy keeps none.)"""
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _renew(self) -> None:
+        """In a thread, so that a fault that takes long to inject or to heal does not cost the lease."""
+        server = ToxiproxyServer(self.server.url)  # its own: the other's open connection is for an injection
+        while not self._closing.wait(self._plan.lease_s / 4):
+            try:
+                server.renew(self._run, round(self._plan.lease_s * 1000))
+            except OSError as error:
+                self._trouble = error
+
+    def lost(self, faults: Iterable[Undo] = (), *, now: bool = False) -> str | None:
+        """What the server has not, of our proxies and of `faults`; looks once a second at most, or `now`.
 
         Raises:
-            ProxyUnreachable: the proxy does not answer. (A stock Toxiproxy keeps no leases and is not asked.)
+            ProxyUnreachable: the proxy does not answer.
         """
-        if self._server is None or time.monotonic() - self._renewed < self._plan.lease_s / 4:
-            return True
-        self._renewed = time.monotonic()
-        return self._server.renew(self._run, round(self._plan.lease_s * 1000))
+        faults = tuple(faults)
+        if self._server is None or not (self._stood or faults):
+            return None
+        if not now and time.monotonic() - self._looked < LOOK_EVERY_S:
+            return None
+        self._looked = time.monotonic()
+        there = self._server.proxies()
+        for name in (*self._stood, *self.names.values()):
+            if name not in there:
+                return f"proxy {name} is gone: {WHY_GONE}"
+        for undo in faults:
+            if isinstance(undo, RemoveToxic):
+                if not any(toxic.name == undo.toxic for toxic in there[undo.proxy].toxics):
+                    return f"toxic {undo.toxic} is gone: {WHY_GONE}"
+            elif isinstance(undo, EnableProxy) and there[undo.proxy].enabled:
+                return f"proxy {undo.proxy} is enabled again: {WHY_GONE}"
+        return None
 
     def close(self) -> None:
         """Delete the proxies that we created, and end the server if it is ours."""
-        done: list[HealFailed | ProxyRemoved | FaultHealed] = []
+        done: list[HealFailed | ProxyRemoved | FaultHealed | PartDied] = []
+        if (reason := self._ended()) is not None:
+            done.append(PartDied(part=PROXY, reason=reason))
+        until = time.monotonic() + CLOSE_PATIENCE_S
         for name, undo in reversed(list(self._created.items())):
-            try:
-                perform_undo(undo)
-                self._stage.keeper.release(name)
-            except (OSError, ValueError) as error:
-                done.append(HealFailed(subject=name, reason=str(error)))
-                continue
-            done.append(ProxyRemoved(name=name))
+            error = self._delete(name, undo, until)
+            done.append(ProxyRemoved(name=name) if error is None else HealFailed(subject=name, reason=error))
+        self._closing.set()
+        if self._renewer is not None:
+            self._renewer.join()
         if self._server is not None:
             self._server.disconnect()
         if self._ours:
@@ -123,16 +178,45 @@ class Places:
         for event in done:
             self._journal.record(event)  # last: a journal that cannot be written prevents nothing
 
+    def _ended(self) -> str | None:
+        """How the server was lost since we last looked; None where it was not, or the keeper has healed."""
+        if self._server is None or self._stage.keeper.lost.is_set():
+            return None
+        if any(isinstance(event, PartDied) and event.part == PROXY for event in self._journal.events):
+            return None  # that has been said
+        if self._ours:
+            return None if self._stage.lives(PROXY) else "it ended before the run did"
+        try:
+            return self.lost(now=True)
+        except OSError as error:
+            return str(error)
+
+    def _delete(self, name: str, undo: DeleteProxy, until: float) -> str | None:
+        """Delete a proxy, with patience for a server that is starting anew; what was wrong in the end."""
+        while True:
+            try:
+                perform_undo(undo)
+            except (OSError, ValueError) as error:
+                if time.monotonic() > until:
+                    return str(error)
+                time.sleep(DELETE_AGAIN_S)
+            else:
+                if name in self._answered:  # else the keeper goes on holding it: it may come yet
+                    self._stage.keeper.release(name)
+                return None
+
+    def took_along(self, undo: Undo) -> bool:
+        """Whether it was carried by our own server, and that has ended."""
+        return self._ours and undo.server is not None and _refuses(undo.server)
+
     def _gone_with_it(self) -> list[FaultHealed | ProxyRemoved]:
         """What our own server still carried went with its process, once nothing listens there any more."""
-        left = outstanding(self._journal.events) if self._server is not None else []
-        if not left or not _refuses(self.server.url):
-            return []
+        left = [item for item in outstanding(self._journal.events) if self.took_along(item.undo)]
         for item in left:
             self._stage.keeper.release(held_as(self._run, item.key))
         return [item.done for item in left]
 
-    def _create(self, planned: PlannedProxy, upstream: str) -> tuple[str, str]:
+    def _create(self, planned: PlannedProxy, upstream: str, *, enabled: bool = True) -> tuple[str, str]:
         name = planned.name if self._ours else f"brownout-{self._run}-{planned.name}"
         undo = DeleteProxy(api=self.server.url, proxy=name)
         if not self._ours:
@@ -143,7 +227,21 @@ class Places:
         if listen == "127.0.0.1:0" and self._api_host() not in LOOPBACK:
             listen = "0.0.0.0:0"
         lease = Lease(holder=self._run, ttl_ms=round(self._plan.lease_s * 1000))
-        info = self.server.create_proxy(name, listen, upstream, lease=None if self._ours else lease)
+        try:
+            info = self.server.create_proxy(
+                name, listen, upstream, lease=None if self._ours else lease, enabled=enabled
+            )
+        except (ProxyFailed, ProxyRefused):
+            self._answered.add(name)
+            self._stage.keeper.answered(name)
+            raise
+        except ProxyUnreachable:
+            self._stage.keeper.answered(name, known=False)
+            raise
+        self._answered.add(name)
+        if not self._ours:
+            self._stage.keeper.answered(name)
+            self._stood.add(name)
         return name, info.listen
 
     def _reachable(self, listen: str) -> str:

@@ -30,12 +30,18 @@ class Faults(Protocol):
         """What will take `fault` away again; known before anything is done. Raises OSError."""
         ...
 
-    def arm(self, fault: PlannedFault, undo: Undo) -> None:
-        """All that can be done before its time; from here on somebody who outlives us holds the undo."""
+    def arm(self, fault: PlannedFault, undo: Undo, in_s: float) -> None:
+        """All that can be done `in_s` seconds before its time; from here on somebody else holds the undo.
+
+        Raises OSError or ValueError; what may have been done is healed in any case.
+        """
         ...
 
-    def inject(self, fault: PlannedFault, undo: Undo) -> None:
-        """Put `fault` in place, after `arm`. Raises OSError when it is refused or goes unanswered."""
+    def inject(self, fault: PlannedFault, undo: Undo) -> float | None:
+        """Put `fault` in place, after `arm`, or see that it is; how many seconds late it was, if known.
+
+        Raises OSError or ValueError when it is refused or goes unanswered.
+        """
         ...
 
     def in_place(self, fault: PlannedFault) -> bool:

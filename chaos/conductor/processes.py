@@ -11,9 +11,10 @@ import signal
 import sys
 from pathlib import Path
 
+from chaos.conductor.ready import ready_line
 from chaos.conductor.stage import Stage
 from chaos.faults.heal import heal as perform_undo
-from chaos.faults.processes import commands, containers, disk, hosts, limits, signals
+from chaos.faults.processes import commands, containers, disk, hosts, limits, signals, throttle
 from chaos.faults.processes.identity import lives, pid_in, process_id, stopped, tree
 from chaos.faults.undo import (
     DeleteFile,
@@ -31,6 +32,7 @@ from chaos.plan import Commands, Plan, PlannedFault, PlannedProcess
 from chaos.statefolder import state_folder
 
 END_WITHIN_S = 30.0
+READY_WITHIN_S = 15.0
 RESOURCES: dict[str, limits.Resource] = {"memory_limit": "memory", "file_limit": "files"}
 
 
@@ -43,7 +45,7 @@ class Processes:
 
     def __init__(self, plan: Plan, run: str, stage: Stage, folder: Path) -> None:
         self._declared = {process.name: process for process in plan.processes}
-        self._demos = {service.name: service.demo for service in plan.services if service.demo}
+        self._demos = {service.name: service.demo.process for service in plan.services if service.demo}
         self._run = run
         self._stage = stage
         self._folder = folder
@@ -83,6 +85,8 @@ class Processes:
         """The process itself. Raises NoProcess, NoSuchProcess, ProcessForbidden, OSError."""
         own, process = self.own(place), self._declared.get(place)
         if own is not None:
+            if not self._stage.lives(own):
+                raise NoProcess(f"{own} has ended")
             return process_id(self._stage.pid(own))
         if process is not None and process.pid_file is not None:
             return pid_in(Path(process.pid_file))
@@ -117,12 +121,18 @@ class Processes:
         """Whether a process of the run is there."""
         return self._stage.lives(name)
 
-    def throttle(self, fault: PlannedFault, process: ProcessId) -> None:
-        """Start the process that slows `process` down; that it ends is a surprise. Raises KeeperLost."""
+    def ready_throttle(self, fault: PlannedFault, process: ProcessId) -> None:
+        """Start the process that will slow `process` down; that it ends is a surprise. Raises KeeperLost."""
         argv = [sys.executable, "-m", "chaos.faults.processes.throttle", f"{process.pid}/{process.started}"]
         period = fault.attributes["period"]
-        argv += [str(period * fault.attributes["stopped"] // 100), str(period)]
+        argv += [str(period * fault.attributes["stopped"] / 100), str(period)]
         self._stage.spawn(self._throttle(fault), argv, None, self._folder / "logs")
+
+    def begin_throttle(self, fault: PlannedFault) -> None:
+        """Let it begin, once it is ready. Raises NotReady, KeeperLost."""
+        name = self._throttle(fault)
+        ready_line(name, self._folder / "logs", lambda: self._stage.lives(name), within_s=READY_WITHIN_S)
+        self._stage.keeper.write(name, throttle.BEGIN)
 
     def end_throttle(self, fault: PlannedFault) -> None:
         """End it."""
@@ -165,12 +175,14 @@ class ProcessFaults:
                 return hosts.lines_with(self._path(fault, "hosts_file"), str(fault.host))
         raise NoProcess(f"{fault.type} is no fault of a process")
 
-    def ready(self, fault: PlannedFault) -> None:
-        """Look its process and children up: that takes longer than to signal them. Raises OSError."""
+    def ready(self, fault: PlannedFault, in_s: float) -> None:
+        """Look its process and children up, start what slows it: that takes its time. Raises OSError."""
         if fault.type in ("kill", "restart", "pause", "slow") and not self._processes.in_containers(
             fault.place
         ):
             self._trees[fault.name] = self._tree(fault)
+        if fault.type == "slow":
+            self._processes.ready_throttle(fault, self._trees[fault.name][0])
 
     def inject(self, fault: PlannedFault, undo: Undo) -> None:
         """Do it. Raises OSError."""
@@ -185,7 +197,7 @@ class ProcessFaults:
             case "pause", _:
                 signals.pause(self._trees[fault.name])
             case "slow", _:
-                self._processes.throttle(fault, self._trees[fault.name][0])
+                self._processes.begin_throttle(fault)
             case _, RestoreLimit():
                 limits.confine(undo, next(iter(fault.attributes.values())))
             case _, DeleteFile():
@@ -255,7 +267,10 @@ class ProcessFaults:
         return StartProcess(processes=killed, pid_file=process.pid_file, start=process.start, cwd=process.cwd)
 
     def _tree(self, fault: PlannedFault) -> tuple[ProcessId, ...]:
-        return tree(self._processes.root(fault.place))
+        whole = tree(self._processes.root(fault.place))
+        if not whole:
+            raise NoProcess(f"the process of {fault.place} has ended")
+        return whole
 
     def _path(self, fault: PlannedFault, key: str) -> Path:
         process = self._processes.declared(fault.place)
@@ -276,7 +291,7 @@ class CommandFaults:
         own = self._of(fault)
         return RunCommand(heal=own.heal, check=own.check, cwd=own.cwd, timeout_s=own.timeout_s)
 
-    def ready(self, fault: PlannedFault) -> None:
+    def ready(self, fault: PlannedFault, in_s: float) -> None:
         """Nothing needs to be done before its time."""
 
     def inject(self, fault: PlannedFault, undo: Undo) -> None:

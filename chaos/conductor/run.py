@@ -32,7 +32,7 @@ from chaos.journal import (
     outstanding,
 )
 from chaos.judge import judge_baseline
-from chaos.plan import Plan, PlannedFault
+from chaos.plan import Plan, PlannedDemo, PlannedFault
 from chaos.progress import Progress
 from chaos.registry import TargetBusy, target_lock
 from chaos.verdict import Ending
@@ -117,12 +117,10 @@ class Run:
                 self.journal.record(ServiceReady(service=service.name, address=address))
                 places.upstreams[service.name] = address
             places.open()
-            load = LocustLoad(
-                self.stage, self._load_plan(places), self.folder, self.telemetry.heard, places.renew
-            )
+            load = LocustLoad(self.stage, self._load_plan(places), self.folder, self.telemetry.heard)
             load.start()
             try:
-                load.wait_ready(lambda: self._check_and_renew(places))
+                load.wait_ready(self._check_set_up)
             except BaseException:
                 load.stop()
                 raise
@@ -134,7 +132,9 @@ class Run:
             finally:
                 processes.close()
 
-    def _service_ready(self, name: str, demo: str | None, address: str | None, health: str | None) -> str:
+    def _service_ready(
+        self, name: str, demo: PlannedDemo | None, address: str | None, health: str | None
+    ) -> str:
         if demo is not None:
             return self.stage.demo_address(demo, self._check_set_up)
         if address is None:
@@ -164,7 +164,12 @@ class Run:
 
     def _perform(self, places: Places, processes: Processes, load: LocustLoad) -> Ending:
         faults = KeptFaults(
-            self._carriers(places, processes), self.stage.keeper, run=self.name, journal=self.journal.path
+            self._carriers(places, processes),
+            self.stage.keeper,
+            run=self.name,
+            journal=self.journal.path,
+            own_proxy=places.own_process,
+            took_along=places.took_along,
         )
         performance = Performance(
             self.plan,
@@ -177,9 +182,12 @@ class Run:
             wake=self._interrupts.wake,
         )
         try:
-            return performance.perform()
+            ending = performance.perform()
         except OSError as error:  # what cannot be journalled cannot be judged; the faults are healed
             raise Stopped("part-died", PartDied(part="journal", reason=str(error))) from error
+        if ending == "completed":
+            self.stage.check()  # what died since we last looked
+        return ending
 
     def _carriers(self, places: Places, processes: Processes) -> Callable[[PlannedFault], Carrier]:
         """What carries each fault: a proxy, a process, or a command."""
@@ -201,7 +209,7 @@ class Run:
     def _look(self, places: Places) -> Callable[[Performance], None]:
         def look(performance: Performance) -> None:
             self._check_set_up()
-            self._renew(places, performance)
+            self._check_proxy(places, performance)
             now = self._clock.now()
             if now - self._began > self.plan.deadline_s:
                 raise Stopped("overran")
@@ -222,20 +230,15 @@ class Run:
 
         return look
 
-    def _renew(self, places: Places, performance: Performance) -> None:
+    def _check_proxy(self, places: Places, performance: Performance) -> None:
         """A fault that its proxy has dropped, or cannot be asked about, cannot be judged."""
         try:
-            held = places.renew()
+            places.check()
+            lost = places.lost(performance.on_server())
         except OSError as error:
             raise Stopped("part-died", PartDied(part="proxy", reason=str(error))) from error
-        if performance.on_server() and not held:
-            lapsed = "it holds no fault of this run any more: it was restarted, or the lease ran out"
-            raise Stopped("part-died", PartDied(part="proxy", reason=lapsed))
-
-    def _check_and_renew(self, places: Places) -> None:
-        """While the load starts: the proxies that we created must outlive that."""
-        self._check_set_up()
-        places.renew()
+        if lost is not None:
+            raise Stopped("part-died", PartDied(part="proxy", reason=lost))
 
     def _check_set_up(self) -> None:
         self._interrupts.check()

@@ -18,6 +18,7 @@ from chaos.conductor.ready import healthy, ready_line, wait_until
 from chaos.healing import end_processes
 from chaos.journal import PartDied, outstanding, read_events
 from chaos.keeper.handle import Keeper
+from chaos.plan import PlannedDemo
 from chaos.registry import MARKER, Registration, StateUnusable, processes_of
 from probes.otlp import Receiver
 
@@ -77,28 +78,30 @@ class Stage:
         self.unhealed = [path for path in self.unhealed if _is_open(path)]
         self.registration.close(clean=not survivors and not self.unhealed)
 
-    def start_demo(self, demo: str) -> None:
+    def start_demo(self, demo: PlannedDemo) -> None:
         """Start a demo service in the background, unless it runs already; one that died is started anew."""
-        if demo not in self._expected or not self.lives(demo):
-            self._demos.pop(demo, None)
-            argv = [sys.executable, "-m", "chaos.demo", demo, "--exit-with-stdin", "--port", "0"]
-            self.spawn(demo, argv, None, self._logs)
+        name = demo.process
+        if name not in self._expected or not self.lives(name):
+            self._demos.pop(name, None)
+            argv = [sys.executable, "-m", "chaos.demo", *demo.arguments, "--exit-with-stdin", "--port", "0"]
+            self.spawn(name, argv, None, self._logs)
 
-    def demo_address(self, demo: str, check: Callable[[], None]) -> str:
+    def demo_address(self, demo: PlannedDemo, check: Callable[[], None]) -> str:
         """host:port of a demo service, once it is healthy; `check` is called on the way. Raises NotReady."""
         self.start_demo(demo)
-        if demo not in self._demos:
+        name = demo.process
+        if name not in self._demos:
 
             def lives() -> bool:
                 check()
-                return self.lives(demo)
+                return self.lives(name)
 
-            address = ready_line(demo, self._logs, lives, within_s=DEMO_WITHIN_S)["address"]
-            wait_until(f"demo {demo}", lambda: healthy(address, "/healthz"), within_s=DEMO_WITHIN_S)
-            self._demos[demo] = address
+            address = ready_line(name, self._logs, lives, within_s=DEMO_WITHIN_S)["address"]
+            wait_until(f"demo {name}", lambda: healthy(address, "/healthz"), within_s=DEMO_WITHIN_S)
+            self._demos[name] = address
             # Started again, it has to be where it was: a proxy stands before it.
-            self._started[demo].argv[-1] = address.rpartition(":")[2]
-        return self._demos[demo]
+            self._started[name].argv[-1] = address.rpartition(":")[2]
+        return self._demos[name]
 
     def spawn(
         self,

@@ -53,7 +53,8 @@ def _left(server: ToxiproxyServer, undo: ServerUndo) -> str | None:
             return f"toxic {undo.toxic} is still on proxy {undo.proxy}" if there else None
         case EnableProxy():
             proxy = server.proxy(undo.proxy)
-            return f"proxy {undo.proxy} is still disabled" if proxy and not proxy.enabled else None
+            still = proxy is not None and (not proxy.enabled or proxy.disabling)
+            return f"proxy {undo.proxy} is still disabled" if still else None
         case DeleteProxy():
             there = server.proxy(undo.proxy) is not None
             return f"proxy {undo.proxy} is still there" if there else None

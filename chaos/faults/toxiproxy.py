@@ -21,8 +21,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 import toxiproxy
@@ -141,6 +142,7 @@ def _reason(error: BaseException) -> str:
 class _Call:
     consumer: _Consumer
     lease: Lease | None
+    at_ms: float | None
 
 
 _CALL: ContextVar[_Call | None] = ContextVar("toxiproxy_call", default=None)
@@ -156,6 +158,8 @@ def _route(method: str) -> None:
             return as_before(url, *args, **({} if json is None else {"json": json}), **kwargs)
         if call.lease is not None and json is not None:
             json = {**json, "lease": {"holder": call.lease.holder, "ttl_ms": call.lease.ttl_ms}}
+        if call.at_ms is not None and json is not None:
+            json = {**json, "at_ms": call.at_ms}
         return call.consumer.send(method.upper(), url, json)
 
     setattr(APIConsumer, method, staticmethod(routed))
@@ -201,6 +205,15 @@ class ToxiproxyServer:
         """Whether it is the embedded proxy, which keeps leases and counts."""
         return "brownout" in self._versions
 
+    @property
+    def keeps_time(self) -> bool:
+        """Whether it can be told when a fault is to take effect: it is the embedded one, and on this machine.
+
+        (By another machine's clock the time would be another.)
+        """
+        host = urlsplit(self.url).hostname or ""
+        return self.embedded and (host == "localhost" or _is_loopback(host))
+
     def describe(self) -> str:
         """What it is, for people."""
         if self.embedded:
@@ -221,10 +234,12 @@ class ToxiproxyServer:
             value = self._read(f"/proxies/{_quoted(name)}")
             return None if value is None else ProxyInfo.of(value)
 
-    def create_proxy(self, name: str, listen: str, upstream: str, *, lease: Lease | None = None) -> ProxyInfo:
-        """Create a proxy, enabled; port 0 in `listen` becomes a real one in the answer."""
+    def create_proxy(
+        self, name: str, listen: str, upstream: str, *, lease: Lease | None = None, enabled: bool = True
+    ) -> ProxyInfo:
+        """Create a proxy; port 0 in `listen` becomes a real one in the answer, once it is enabled."""
         with self._call(lease):
-            made = toxiproxy.Toxiproxy().create(upstream=upstream, name=name, listen=listen)
+            made = toxiproxy.Toxiproxy().create(upstream=upstream, name=name, listen=listen, enabled=enabled)
             return ProxyInfo(made.name, made.listen, made.upstream, made.enabled)
 
     def delete_proxy(self, name: str) -> None:
@@ -232,9 +247,11 @@ class ToxiproxyServer:
         with self._call():
             _named(name).destroy()
 
-    def set_enabled(self, name: str, enabled: bool, *, lease: Lease | None = None) -> None:
-        """Enable or disable a proxy. A lease goes with a disabling only."""
-        with self._call(None if enabled else lease):
+    def set_enabled(
+        self, name: str, enabled: bool, *, lease: Lease | None = None, at_ms: float | None = None
+    ) -> None:
+        """Enable or disable a proxy. A lease, and a time (see `add_toxic`), go with a disabling only."""
+        with self._call(None if enabled else lease, None if enabled else at_ms):
             if enabled:
                 _named(name).enable()
             else:
@@ -258,10 +275,14 @@ class ToxiproxyServer:
         attributes: Mapping[str, int],
         *,
         lease: Lease | None = None,
+        at_ms: float | None = None,
     ) -> None:
-        """Add a toxic, in Toxiproxy's units. Raises InvalidToxic too."""
+        """Add a toxic, in Toxiproxy's units; with `at_ms` (Unix) the embedded proxy lets it act from then on.
+
+        Raises InvalidToxic too.
+        """
         _check(type, toxicity, attributes)
-        with self._call(lease):
+        with self._call(lease, at_ms):
             _named(proxy).add_toxic(
                 name=name, type=type, stream=stream, toxicity=toxicity, attributes=dict(attributes)
             )
@@ -316,10 +337,11 @@ class ToxiproxyServer:
             return None
 
     @contextmanager
-    def _call(self, lease: Lease | None = None) -> Iterator[None]:
+    def _call(self, lease: Lease | None = None, at_ms: float | None = None) -> Iterator[None]:
         """Route the package's requests to this server, and turn its exceptions into ours."""
         lease = lease if lease is not None and self.embedded else None
-        reset = _CALL.set(_Call(self._consumer, lease))
+        at_ms = at_ms if at_ms is not None and self.keeps_time else None
+        reset = _CALL.set(_Call(self._consumer, lease, at_ms))
         try:
             yield
         except ProxyExists as error:
@@ -329,6 +351,13 @@ class ToxiproxyServer:
             raise ProxyFailed(f"{self.url}: what answers here is no Toxiproxy: {error!r}") from error
         finally:
             _CALL.reset(reset)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _quoted(name: str) -> str:

@@ -12,26 +12,50 @@ Requests, one JSON object a line (answers carry the request's `id`):
   {"op": "spawn", "id", "name", "argv", "env", "cwd", "out", "err"}  -> {"id", "pid"} or {"id", "error"}
   {"op": "write", "id", "name", "text"}                       -> {"id"} or {"id", "error"}
   {"op": "stop",  "id", "name", "grace_s"}                    -> {"id", "code"}
-  {"op": "hold",  "id", "key", "undo", "journal", "event"}    -> {"id"}; "event" is journalled once healed
+  {"op": "hold",  "id", "key", "undo", "journal", "event", "carrier"} -> {"id"}; "event" is journalled once
+                                                              healed; "carrier": the process it ends with
+  {"op": "answered", "key", "known"}                          (no answer) what is held has been injected, or
+                                                              refused; with "known" false nobody knows
   {"op": "release", "id", "key"}                              -> {"id"}
-  {"op": "renew"}                                             (no answer)
+  {"op": "renew", "id"}                                       -> {"id"}
+  {"op": "end"}                                               (no answer) heal what is held once, and go
 Unasked: {"exited": name, "code": N} when a process ends by itself, {"lapsed": true} when the lease ran out.
+
+What was held but never answered may still be on its way to a slow proxy server: it is healed at once, and
+again and again until a lease has passed, and only then written down as healed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any
 
 GRACE_S = 3.0
 HEAL_PATIENCE_S = 30.0
+HEAL_AGAIN_S = 0.5
+
+
+@dataclass
+class Holding:
+    """An undo as it was sent, and what is known of what it undoes.
+
+    `carrier` is the process that takes it along when it ends. `asked` is when its injection was last known
+    to be under way (monotonic seconds); None when it was answered. `tries` counts the times it was undone.
+    """
+
+    raw: dict[str, Any]
+    carrier: subprocess.Popen[bytes] | None
+    asked: float | None
+    tries: int = 0
 
 
 class Keeper:
@@ -41,7 +65,9 @@ class Keeper:
         self.lease_s = lease_s
         self.deadline = time.monotonic() + lease_s
         self.children: dict[str, subprocess.Popen[bytes]] = {}
-        self.held: dict[str, dict[str, Any]] = {}
+        self.held: dict[str, Holding] = {}
+        self.patience_s = HEAL_PATIENCE_S
+        self.hurried = False
 
     def answer(self, message: dict[str, Any]) -> None:
         """Tell the conductor; it may be gone, which is no reason to stop."""
@@ -61,6 +87,10 @@ class Keeper:
 
     def on_renew(self, _: dict[str, Any]) -> None:
         """Nothing beyond what every request does: the lease is renewed."""
+
+    def on_end(self, _: dict[str, Any]) -> None:
+        """The conductor has done what it could: what cannot be reached is tried once more, and left."""
+        self.patience_s = 0.0
 
     def on_spawn(self, request: dict[str, Any]) -> dict[str, Any]:
         """Start a process in a session of its own, with its output in files and its stdin held here."""
@@ -91,7 +121,14 @@ class Keeper:
 
     def on_hold(self, request: dict[str, Any]) -> None:
         """Remember how to undo something that is about to be done."""
-        self.held[request["key"]] = {k: request[k] for k in ("undo", "journal", "event")}
+        carrier = self.children.get(request.get("carrier") or "")
+        raw = {k: request[k] for k in ("undo", "journal", "event")}
+        self.held[request["key"]] = Holding(raw, carrier, asked=math.inf)
+
+    def on_answered(self, request: dict[str, Any]) -> None:
+        """Whether it was done is known; or, as no answer came, it may be done at any time from now on."""
+        if (holding := self.held.get(request["key"])) is not None:
+            holding.asked = None if request["known"] else time.monotonic()
 
     def on_release(self, request: dict[str, Any]) -> None:
         """Forget an undo: the conductor has done it."""
@@ -123,15 +160,24 @@ class Keeper:
     def heal(self) -> bool:
         """Undo all that is held, and journal each; True when nothing is left. Imports late: see above."""
         from chaos.faults.heal import heal
+        from chaos.faults.late import may_come_late, worth_repeating
         from chaos.keeper.held import Held
 
-        for key, raw in list(self.held.items()):
-            held = Held.model_validate(raw)
-            try:
-                heal(held.undo)
-            except (OSError, ValueError) as error:
-                self.complain(f"could not heal {key}: {error}")
+        for key, holding in list(self.held.items()):
+            held = Held.model_validate(holding.raw)
+            settled = holding.asked is None or not may_come_late(held.undo)
+            settled = settled or time.monotonic() - (holding.asked or 0.0) >= self.lease_s
+            if not settled and holding.tries and not worth_repeating(held.undo):
                 continue
+            if holding.carrier is None or holding.carrier.poll() is None:
+                try:
+                    heal(held.undo)
+                except (OSError, ValueError) as error:
+                    self.complain(f"could not heal {key}: {error}")
+                    continue
+                holding.tries += 1
+                if not settled:
+                    continue
             del self.held[key]
             try:
                 held.write_down()
@@ -150,11 +196,14 @@ class Keeper:
         """The conductor is gone or silent: heal, end every process, heal what needed a process to end.
 
         Faults go first, while the proxies that carry them still answer; then processes. What could not be
-        reached is tried until `HEAL_PATIENCE_S` has passed; the journal then still says that it is pending,
-        and the next command takes over.
+        reached, and what may still come, is tried until `HEAL_PATIENCE_S` has passed, or until somebody sends
+        SIGTERM, who then sees to it; the journal still says that it is pending: the next command takes over.
         """
         self.answer({"lapsed": True})
-        until = time.monotonic() + HEAL_PATIENCE_S
+        began = time.monotonic()
+        for holding in self.held.values():
+            if holding.asked == math.inf:
+                holding.asked = began  # a request of a conductor that is gone was sent before this
         healed = self.heal() if self.held else True
         for child in self.children.values():
             if child.stdin is not None:
@@ -165,9 +214,16 @@ class Keeper:
         for child in self.children.values():
             self.end(child, GRACE_S)
         self.children.clear()
-        while not healed and time.monotonic() < until:
-            time.sleep(0.5)
+        healed = healed or self.heal()
+        until = began + self.patience_s
+        while not (healed or self.hurried) and (time.monotonic() < until or self.settling()):
+            time.sleep(HEAL_AGAIN_S)
             healed = self.heal()
+
+    def settling(self) -> bool:
+        """Whether something was undone that may come once more."""
+        latest = time.monotonic() - self.lease_s - GRACE_S
+        return any(h.tries and h.asked is not None and h.asked > latest for h in self.held.values())
 
     def serve(self) -> None:
         """Until stdin ends, the lease runs out, or SIGTERM comes."""
@@ -177,9 +233,14 @@ class Keeper:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         ending: list[int] = []
-        signal.signal(signal.SIGTERM, lambda number, _: ending.append(number))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+        def end(number: int, _: object) -> None:
+            self.hurried = bool(ending)  # the first one means: heal; another: somebody waits for us to go
+            ending.append(number)
+
+        signal.signal(signal.SIGTERM, end)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)  # not SIG_IGN, which what is started would inherit
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         buffer = b""
         while not ending:

@@ -10,6 +10,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Keeper:
         self._ids = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[dict[str, Any] | None]] = {}
         self._lock = threading.Lock()
+        self._lease_s = lease_s
+        self._assured = time.monotonic()
         self._closing = threading.Event()
         self.exited: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self.lost = threading.Event()
@@ -45,7 +48,7 @@ class Keeper:
             [sys.executable, "-m", "chaos.keeper", str(lease_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=self._environment,
+            env={**os.environ, **self._marks},  # the rest is for what it starts, not for what its heals run
             start_new_session=True,
             pass_fds=tuple(pass_fds),
         )
@@ -101,15 +104,41 @@ class Keeper:
         except KeeperLost:
             return None
 
-    def hold(self, key: str, undo: Undo, journal: Path, event: FaultHealed | ProxyRemoved) -> None:
-        """Have the keeper undo this, should the conductor die; `event` is journalled then."""
+    def hold(
+        self,
+        key: str,
+        undo: Undo,
+        journal: Path,
+        event: FaultHealed | ProxyRemoved,
+        *,
+        carrier: str | None = None,
+    ) -> None:
+        """Have the keeper undo this, should the conductor die; `event` is journalled then.
+
+        `carrier` names the process, started by the keeper, with whose end it is gone in any case.
+        """
         self._ask(
             op="hold",
             key=key,
             undo=undo.model_dump(mode="json"),
             journal=str(journal),
             event=event.model_dump(mode="json"),
+            carrier=carrier,
         )
+
+    def answered(self, key: str, *, known: bool = True) -> None:
+        """What is held was done, or refused; or, not `known`, no answer came and it may be done yet."""
+        with contextlib.suppress(OSError):
+            self._send({"op": "answered", "key": key, "known": known})
+
+    def assure(self) -> None:
+        """Return only while the keeper holds its lease: a conductor that was stopped for long has lost it.
+
+        Raises:
+            KeeperLost: it is gone, has given us up, or does not answer.
+        """
+        if self.lost.is_set() or time.monotonic() - self._assured > self._lease_s / 2:
+            self._ask(op="renew")
 
     def release(self, key: str) -> None:
         """The conductor has undone it itself."""
@@ -120,10 +149,12 @@ class Keeper:
         """End the keeper, and with it every process and fault that is left."""
         self._closing.set()
         with contextlib.suppress(OSError):
+            self._send({"op": "end"})
+        with contextlib.suppress(OSError):
             assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe
             self._process.stdin.close()
         try:
-            self._process.wait(60)
+            self._process.wait(60 + self._lease_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -136,6 +167,7 @@ class Keeper:
         ident = next(self._ids)
         box: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._waiting[ident] = box
+        asked = time.monotonic()
         try:
             self._send({**request, "id": ident})
             reply = box.get(timeout=patience_s)
@@ -145,6 +177,7 @@ class Keeper:
             self._waiting.pop(ident, None)
         if reply is None:
             raise KeeperLost(f"the keeper (pid {self.pid}) has ended")
+        self._assured = max(self._assured, asked)  # its lease is counted from when it read the request
         if "error" in reply:
             raise KeeperLost(
                 f"the keeper could not {request['op']} {request.get('name', '')}: {reply['error']}"
@@ -160,9 +193,9 @@ class Keeper:
 
     def _renew(self, every_s: float) -> None:
         while not self._closing.wait(every_s):
-            try:
-                self._send({"op": "renew"})
-            except OSError:
+            with contextlib.suppress(KeeperLost):  # one that ends a process answers when it is done
+                self._ask(op="renew")
+            if self.lost.is_set():
                 return
 
     def _read(self) -> None:
@@ -172,8 +205,13 @@ class Keeper:
             message = json.loads(line)
             if "exited" in message:
                 self.exited.put((message["exited"], message["code"]))
+            elif "lapsed" in message:
+                self._give_up()  # it reads no request any more, and heals
             elif (box := self._waiting.get(message.get("id", 0))) is not None:
                 box.put(message)
+        self._give_up()
+
+    def _give_up(self) -> None:
         self.lost.set()
         for box in list(self._waiting.values()):
             box.put(None)

@@ -3,28 +3,57 @@
 Invariant: a connection from which a toxic has taken data away never goes on as if nothing had happened; it
 is closed or reset, at the latest when the toxic is removed. All else that is held is released, in order.
 
-Wanted differences from Toxiproxy 2.12 (what it does there), and why:
+Wanted differences from Toxiproxy 2.12 (what it does there), and why. This is the one list of them: the tests
+in tests/proxy/test_differences*.py show each by its name; in all else test_differential.py holds both equal:
 
-- A toxic strikes a connection when hash(seed, proxy, ordinal of the connection, toxic, stream) is below its
-  toxicity (unseeded; `-seed` has no effect): a run can be repeated.
-- An update keeps each connection's draw and compares it with the new toxicity (any change in the stream draws
-  again): changing a latency must not change who is struck.
-- Attributes out of range and toxicities outside 0..1 are refused with 400 (accepted; some crash the server):
-  one bad request must not end all faults.
-- SO_LINGER 0 is set at the moment that a reset fires, on live connections too (on all that are opened since,
-  on none that is live): ordinary closes stay FIN, resets are RST.
-- A half-close is passed on (becomes a full close, the reply is lost).
-- Removing `timeout` closes the connections that it struck (all, at toxicity 0 too): healing must not disturb
-  who was not struck. Removing `reset_peer` resets at once those that it has begun to (when their time comes).
-- /populate and PATCH change all or nothing (keep what came before the failure).
-- A `listen` that is empty or names no host binds to loopback (all interfaces).
-- A disabled proxy keeps its port reserved: bound, not listening (free for others to take).
-- /reset tries every proxy and then tells the first error (stops at it).
-- Upstreams are dialled side by side (one after the other): a slow one delays only its own client.
-- Counts per toxic, `GET /proxies/P/toxics/T/counts` and on /metrics (none): evidence that a fault acted.
-- Leases, below (none): a fault goes when its conductor has died.
-- An optional bearer token (none): without one the API binds to loopback only.
-- No stray `"Logger":{}` in proxies; a path with doubled slashes is 404 (301).
+- seed: A toxic strikes a connection when hash(seed, proxy, ordinal of the connection, toxic, stream) is below
+  its toxicity (unseeded; `-seed` has no effect): a run can be repeated.
+- draw: An update keeps each connection's draw and compares it with the new toxicity (any change in the stream
+  draws again): changing a latency must not change who is struck.
+- validation: Attributes out of range and toxicities outside 0..1 are refused with 400 (accepted; some crash
+  the server): one bad request must not end all faults.
+- linger: SO_LINGER 0 is set at the moment that a reset fires, on live connections too (on all that are opened
+  since, on none that is live): ordinary closes stay FIN, resets are RST.
+- half-close: A half-close is passed on (becomes a full close, the reply is lost).
+- timeout: Removing `timeout` closes the connections that it struck (all, at toxicity 0 too): healing must not
+  disturb who was not struck.
+- reset: Removing `reset_peer` resets at once those that it has begun to (waits until their time comes): a
+  heal must not take as long as the fault's delay.
+- neighbours: A toxic that is added or removed leaves alone what its neighbours hold (the one before lets a
+  chunk go): injecting one fault must not lift another.
+- update: An update lets go all that the toxic itself holds (one chunk): what comes then meets the new values
+  only.
+- atomic: /populate and PATCH change all or nothing (keep what came before the failure): a call that failed
+  can be made again.
+- twice: /populate refuses a name that is there twice (creates, then replaces it): one of them is a mistake.
+- loopback: A `listen` that is empty or names no host binds to loopback (all interfaces): faults are private.
+- port: A disabled proxy keeps its port reserved: bound, not listening (free for others to take): it can
+  always be enabled again.
+- healing: /reset tries every proxy and then tells the first error (stops at it, before it removes that
+  proxy's toxics): one proxy that cannot be healed must not keep the faults of all.
+- dialling: Upstreams are dialled side by side (one after the other, and changes wait for it): a slow one
+  delays only its own client.
+- counts: Counts per toxic, `GET /proxies/P/toxics/T/counts` and on /metrics (none): evidence that a fault
+  acted.
+- leases: Leases, below (none): a fault goes when its conductor has died.
+- times: A toxic, and the disabling of a proxy, may be asked for ahead of their time, below (at once only): a
+  fault is on time however busy the machine is.
+- token: An optional bearer token (none): without one the API binds to loopback only.
+- host: Without a token a request whose Host is neither an address nor localhost nor what `--host` says is 403
+  (served): a page in a browser can make a name of its own mean 127.0.0.1.
+- limits: What one client may take of the API is bounded: bytes, seconds, connections (seconds are): one that
+  misbehaves must not keep others from healing.
+- version: `GET /version` answers `{"version": "2.12.0", "brownout": "0.1.0"}` (the first): clients can tell.
+- logger: No stray `"Logger":{}` in proxies: it says nothing.
+- precision: Toxicities keep double precision (are rounded to 24 bits): what was asked for is what is shown.
+- words: What follows `bad request body: ` names the field and what was expected (is in the words of Go's
+  decoder).
+- ports: A port is a number (or the name of a service): it must not depend on a file of the machine.
+- paths: Paths are taken as they are: doubled slashes and dots are not mended (301), and %2F is part of a name
+  (404, or 301): every proxy can be reached by its quoted name.
+- methods: A method that HTTP does not know is 400 (405): it is no HTTP.
+- framing: Requests that two readers could take differently are 400: a length beside chunks, two lengths, bare
+  line feeds, folded headers (served): nobody smuggles a request past whoever stands before the API.
 
 Leases: the body that creates a toxic or a proxy, or a PATCH of a proxy with `enabled: false`, may carry
 `"lease": {"holder": "run-id", "ttl_ms": 10000}`. When a holder has not renewed for its `ttl_ms`, its toxics
@@ -35,5 +64,8 @@ are removed, the proxies that it disabled are enabled, and the proxies that it c
     POST /leases/HOLDER    {"ttl_ms": N} renews everything of the holder; 404 `lease not found`
     DELETE /leases/HOLDER  heals all of it now; 204
 
-`GET /version` answers `{"version": "2.12.0", "brownout": "0.1.0"}`, so that clients can tell.
+Times: the body that creates a toxic, or a PATCH with `enabled: false`, may carry `"at_ms": T` (Unix
+milliseconds, a minute away at most). The toxic is listed at once and acts from T on, at the end of its chain
+as it is then; the proxy is disabled at T. Both then show `since_ms`, when it was. What heals them before T
+makes that T does not come.
 """

@@ -5,7 +5,6 @@ Errors are `{"error": …, "status": …}` and a newline, as text/plain, as Toxi
 
 from __future__ import annotations
 
-import hmac
 import json
 import secrets
 from collections.abc import Awaitable, Callable
@@ -13,8 +12,10 @@ from typing import Final
 from urllib.parse import unquote
 
 from chaos import __version__
+from chaos.proxy.appointment import at_of
 from chaos.proxy.body import BodyError, Fields, decode, kind
 from chaos.proxy.collection import Collection, Taken, Unknown, Wanted
+from chaos.proxy.gate import Gate
 from chaos.proxy.http import Request, Response
 from chaos.proxy.leases import grant_of, ttl_of
 from chaos.proxy.log import Log
@@ -39,9 +40,9 @@ def _json(value: object, status: int = 200) -> Response:
     return Response(status, body, {"Content-Type": "application/json"})
 
 
-def _error(message: str, status: int) -> Response:
+def _error(message: str, status: int, **headers: str) -> Response:
     body = json.dumps({"error": message, "status": status}, separators=(",", ":"), ensure_ascii=False)
-    return Response(status, body.encode() + b"\n", dict(_TEXT))
+    return Response(status, body.encode() + b"\n", _TEXT | headers)
 
 
 def _wanted(value: object, place: str, suffix: str) -> Wanted:
@@ -81,12 +82,12 @@ class Api:
         collection: Collection,
         log: Log,
         *,
-        token: str | None = None,
+        gate: Gate,
         metrics: Callable[[], tuple[bytes, str]] | None = None,
     ) -> None:
         self._collection = collection
         self._log = log
-        self._token = token
+        self._gate = gate
         self._metrics = metrics
 
     async def answer(self, request: Request) -> Response:
@@ -97,18 +98,18 @@ class Api:
             return Response(404, b"404 page not found\n", dict(_TEXT))
         if request.method not in route:
             return Response(405)
-        response = self._gate(request) or await self._perform(route[request.method], request)
+        response = self._refusal(request) or await self._perform(route[request.method], request)
         response.headers["X-Toxiproxy-Request-Id"] = secrets.token_hex(10)
         return response
 
-    def _gate(self, request: Request) -> Response | None:
-        if request.headers.get("user-agent", "").startswith("Mozilla/"):
-            return Response(403, b"User agent not allowed\n", dict(_TEXT))
-        if self._token is not None:
-            given = request.headers.get("authorization", "")
-            if not hmac.compare_digest(given.encode("latin-1"), f"Bearer {self._token}".encode()):
-                return _error("unauthorized: a bearer token is needed", 401)
-        return None
+    def _refusal(self, request: Request) -> Response | None:
+        refusal = self._gate.refusal(request.headers)
+        if refusal is None:
+            return None
+        status, message = refusal
+        if status == 401:
+            return _error(message, status, **{"WWW-Authenticate": "Bearer"})
+        return Response(status, message.encode() + b"\n", dict(_TEXT))
 
     async def _perform(self, handler: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
         try:
@@ -222,16 +223,21 @@ class Api:
     async def _proxy_update(self, request: Request, name: str) -> Response:
         self._collection.get(name)
         fields = Fields.of(decode(request.body))
+        fields.string("name")  # it stays what it is, but must be one
         enabled = fields.boolean("enabled", True) if fields.has("enabled") else None
         grant = grant_of(fields)
         if grant is not None and enabled is not False:
             raise BodyError("lease: expected only together with enabled: false")
+        at_ms = at_of(fields)
+        if at_ms is not None and enabled is not False:
+            raise BodyError("at_ms: expected only together with enabled: false")
         proxy = await self._collection.update(
             name,
             fields.string("listen") if fields.has("listen") else None,
             fields.string("upstream") if fields.has("upstream") else None,
             enabled,
             grant,
+            at_ms,
         )
         self._log.info(
             "proxy-updated", proxy=name, listen=proxy.listen, upstream=proxy.upstream, enabled=proxy.enabled
@@ -251,19 +257,20 @@ class Api:
     async def _toxic_create(self, request: Request, proxy_name: str) -> Response:
         proxy = self._collection.get(proxy_name)
         fields = Fields.of(decode(request.body))
+        fields.number("toxicity", 1.0)  # kinds come before values: the answer is Toxiproxy's
+        named, toxic_type = fields.string("name"), fields.string("type")
         given = fields.string("stream", "downstream")
         stream = _STREAMS.get(given.lower())
-        toxic_type = fields.string("type")
         if stream is None:
             raise Refused("stream was invalid, can be either upstream or downstream")
         if toxic_type not in ATTRIBUTES:
             raise Refused("invalid toxic type")
-        name = fields.string("name") or f"{toxic_type}_{given}"
+        name = named or f"{toxic_type}_{given}"
         if proxy.toxic(name) is not None:
             raise Taken("toxic already exists")
         attributes, toxicity = _values(fields, toxic_type, defaults(toxic_type), 1.0)
         toxic = Toxic(name, toxic_type, stream, given, toxicity, attributes)
-        self._collection.add(proxy, toxic, grant_of(fields))
+        self._collection.add(proxy, toxic, grant_of(fields), at_of(fields))
         self._log.info("toxic-added", proxy=proxy_name, toxic=toxic.as_dict())
         return _json(toxic.as_dict())
 

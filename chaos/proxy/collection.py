@@ -92,9 +92,15 @@ class Collection:
             return proxy
 
     async def update(
-        self, name: str, listen: str | None, upstream: str | None, enabled: bool | None, grant: Grant | None
+        self,
+        name: str,
+        listen: str | None,
+        upstream: str | None,
+        enabled: bool | None,
+        grant: Grant | None,
+        at_ms: float | None = None,
     ) -> Proxy:
-        """Change what is not None."""
+        """Change what is not None; a disabling takes effect at `at_ms` (Unix), if that is given."""
         async with self._changing:
             proxy = self.get(name)
             was_enabled = proxy.enabled
@@ -104,9 +110,13 @@ class Collection:
             await proxy.update(
                 proxy.listen if listen is None else listen,
                 proxy.upstream if upstream is None else upstream,
-                was_enabled if enabled is None else enabled,
+                was_enabled if enabled is None or at_ms is not None else enabled,
             )
-            if proxy.enabled:
+            if at_ms is not None and was_enabled:
+                proxy.stop_at(at_ms)
+            elif enabled is not None:
+                proxy.forget_closing()
+            if proxy.enabled and proxy.closing is None:
                 self.leases.forget_disabled(name)
             elif grant is not None:
                 lease = self.leases.grant(grant)
@@ -120,6 +130,9 @@ class Collection:
             self._delete(self.get(name))
 
     def _delete(self, proxy: Proxy) -> None:
+        proxy.forget_closing()
+        for toxic in list(proxy.toxics):
+            proxy.remove(toxic)
         proxy.stop(reserve=False)
         del self.proxies[proxy.name]
         self.leases.forget_proxy(proxy.name)
@@ -176,11 +189,14 @@ class Collection:
             if first is not None:
                 raise first
 
-    def add(self, proxy: Proxy, toxic: Toxic, grant: Grant | None) -> None:
-        """Add a toxic. Raises Taken."""
+    def add(self, proxy: Proxy, toxic: Toxic, grant: Grant | None, at_ms: float | None = None) -> None:
+        """Add a toxic, which acts from `at_ms` on (Unix), if that is given. Raises Taken."""
         if proxy.toxic(toxic.name) is not None:
             raise Taken("toxic already exists")
-        proxy.add(toxic)
+        if at_ms is None:
+            proxy.add(toxic)
+        else:
+            proxy.add_at(toxic, at_ms)
         if grant is not None:
             self.leases.grant(grant).toxics.append((proxy.name, toxic.name))
 
@@ -220,6 +236,11 @@ class Collection:
         if first is not None:
             raise first
         self.leases.end(lease)
+
+    def sweep(self) -> None:
+        """Let go of connections whose reset nobody has noticed."""
+        for proxy in self.proxies.values():
+            proxy.sweep()
 
     def close(self) -> None:
         """Heal and end everything."""

@@ -1,25 +1,21 @@
-"""The HTTP/1.1 server of the API: small requests, one after the other on each connection.
+"""HTTP/1.1 messages: requests as they are read from bytes, and replies.
 
-It shares the loop with the data path, so it is a plain Protocol: no framework, nothing that blocks.
+Invariant: what a request may be is decided here, once. What two readers could take for different requests
+(two lengths, a length and chunks, bare line ends) is refused, and memory is bounded whatever comes.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections import deque
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final, NoReturn
 
 import httptools
 
-_BODY_MAX: Final = 10 * 1024 * 1024
-_HEADERS_MAX: Final = 64 * 1024
-_IDLE_S: Final = 60.0
-_WAITING_MAX: Final = 64
+from chaos.proxy.clients import Limits
+
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY: Final = re.compile(rb"\Ahttps?://[^/]*", re.IGNORECASE)
 """What a target begins with that is written for a forward proxy: RFC 9112, 3.2.2."""
@@ -56,75 +52,63 @@ class Response:
         return text.encode("latin-1") + (b"" if head or self.status == HTTPStatus.NO_CONTENT else self.body)
 
 
-class Connection(asyncio.Protocol):
-    """One connection of an API client; httptools calls the `on_…` methods."""
+class Reader:
+    """Requests out of bytes; httptools calls the `on_…` methods.
 
-    def __init__(
-        self, answer: Callable[[Request], Awaitable[Response]], connections: set[Connection]
-    ) -> None:
-        self._answer = answer
-        self._connections = connections
+    `refused` is the status for what cannot be read, `reason` says why; nothing is read after that.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.refused: HTTPStatus | None = None
+        self.reason = ""
+        self.begun = False
+        """Part of a request is here."""
+        self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
+        self._complete: list[tuple[Request, bool]] = []
         self._request = Request()
         self._url = b""
-        self._body: list[bytes] = []
-        self._size = 0
-        self._waiting: deque[tuple[Request, bool]] = deque()
-        self._task: asyncio.Task[None] | None = None
-        self._idle: asyncio.TimerHandle | None = None
+        self._body = bytearray()
+        self._head = 0
+        self._raw = 0
+        """Bytes since the request's beginning: the parser keeps a header until it is complete."""
+        self._in_body = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has come."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._connections.add(self)
-        self._wait()
+    def feed(self, data: bytes) -> list[tuple[Request, bool]]:
+        """The requests that `data` completes, each with whether the connection goes on after it."""
+        self._complete = []
+        self._raw += len(data)
+        while data and self.refused is None:
+            try:
+                self._parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as offer:  # which need not be taken: RFC 9110, 7.8
+                data = data[offer.args[0] :]
+            except httptools.HttpParserError as error:
+                if self.refused is None:
+                    self.refused, self.reason = HTTPStatus.BAD_REQUEST, str(error)
+        if self.begun and self.refused is None:
+            most = self._limits.head_bytes
+            if not self._in_body and self._raw > most:
+                self.refused = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            elif self._raw > most + 4 * self._limits.body_bytes:  # tiny chunks, endless trailers
+                self.refused = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        return self._complete
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It has gone; an answer that is being made is made to the end."""
-        self._connections.discard(self)
-        self._transport = None
-        self._stop_waiting()
+    def take_expectation(self) -> bool:
+        """Whether the client waits to be told to send the body; once."""
+        if not self.begun or not self._in_body or self._body:
+            return False
+        return self._request.headers.pop("expect", None) is not None
 
-    def _wait(self) -> None:
-        self._stop_waiting()
-        self._idle = asyncio.get_running_loop().call_later(_IDLE_S, self.close)
+    def _refuse(self, status: HTTPStatus, reason: str = "") -> NoReturn:
+        self.refused, self.reason = status, reason
+        raise httptools.HttpParserError(status.phrase)
 
-    def _stop_waiting(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
-
-    def close(self) -> None:
-        """Close it."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        """Part of a request, or several."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        self._wait()
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(HTTPStatus.BAD_REQUEST)
-        except httptools.HttpParserError:
-            if self._transport is not None and not self._transport.is_closing():
-                self._refuse(HTTPStatus.BAD_REQUEST)
-
-    def _refuse(self, status: HTTPStatus) -> None:
-        if self._transport is not None:
-            text = f"{status.value} {status.phrase}".encode()
-            headers = {"Content-Type": "text/plain; charset=utf-8"}
-            self._transport.write(Response(status.value, text, headers).encode(head=False, keep_alive=False))
-            self._transport.close()
-
-    def _grow(self, size: int, most: int, status: HTTPStatus) -> None:
-        self._size += size
-        if self._size > most:
-            self._refuse(status)
-            raise httptools.HttpParserError("too large")
+    def _refuse_body(self) -> NoReturn:
+        self._refuse(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {self._limits.body_bytes} bytes of body"
+        )
 
     # --- called by the parser -------------------------------------------------------------------------------
 
@@ -132,57 +116,61 @@ class Connection(asyncio.Protocol):
         """A request begins."""
         self._request = Request()
         self._url = b""
-        self._body = []
-        self._size = 0
+        self._body = bytearray()
+        self._head = self._raw = 0
+        self._in_body = False
+        self.begun = True
 
     def on_url(self, url: bytes) -> None:
         """A part of its target."""
-        self._grow(len(url), _HEADERS_MAX, HTTPStatus.REQUEST_URI_TOO_LONG)
         self._url += url
+        if len(self._url) > self._limits.head_bytes:
+            self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One of its headers."""
-        self._grow(len(name) + len(value), _HEADERS_MAX, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        self._request.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        """One of its headers; what comes after the body is none. Of two of a name the first one counts."""
+        if self._in_body:
+            return
+        self._head += len(name) + len(value)
+        if self._head > self._limits.head_bytes:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        key = name.decode("latin-1").lower()
+        if key == "host" and key in self._request.headers:
+            self._refuse(HTTPStatus.BAD_REQUEST, "two Host headers")
+        self._request.headers.setdefault(key, value.decode("latin-1").strip(" \t"))
 
     def on_headers_complete(self) -> None:
-        """Its headers are complete."""
-        self._size = 0
-        if self._request.headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        """Its headers are complete: refuse what need not be read to be refused."""
+        self._in_body = True
+        headers = self._request.headers
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._refuse(
+                HTTPStatus.BAD_REQUEST if version == "0.9" else HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+            )
+        if version == "1.1" and "host" not in headers:
+            self._refuse(HTTPStatus.BAD_REQUEST, "missing required Host header")
+        if int(headers.get("content-length") or 0) > self._limits.body_bytes:
+            self._refuse_body()
+        if headers.get("expect", "").lower() not in ("", "100-continue"):
+            self._refuse(HTTPStatus.EXPECTATION_FAILED)
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
-        self._grow(len(body), _BODY_MAX, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        self._body.append(body)
+        self._body += body
+        if len(self._body) > self._limits.body_bytes:
+            self._refuse_body()
 
     def on_message_complete(self) -> None:
-        """It is complete: answer it when those before it have been."""
+        """It is complete."""
         request = self._request
         request.method = self._parser.get_method().decode("latin-1")
         target = self._url.split(b"?", 1)[0]
-        if _BAD_ESCAPE.search(target):
+        if _BAD_ESCAPE.search(target) or request.method == "CONNECT":
             self._refuse(HTTPStatus.BAD_REQUEST)
-            return
         request.path = _AUTHORITY.sub(b"", target).decode("latin-1")
-        request.body = b"".join(self._body)
-        self._waiting.append((request, bool(self._parser.should_keep_alive())))
-        if self._transport is not None and len(self._waiting) > _WAITING_MAX:
-            self._transport.pause_reading()
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._serve())
-
-    async def _serve(self) -> None:
-        try:
-            while self._waiting:
-                request, keep_alive = self._waiting.popleft()
-                response = await self._answer(request)
-                if self._transport is None:
-                    continue
-                self._transport.write(response.encode(head=request.method == "HEAD", keep_alive=keep_alive))
-                if not keep_alive:
-                    self._transport.close()
-                    return
-                self._transport.resume_reading()
-        finally:
-            self._task = None
+        request.body = bytes(self._body)
+        self._body = bytearray()
+        self._raw = 0
+        self.begun = False
+        self._complete.append((request, bool(self._parser.should_keep_alive())))

@@ -101,11 +101,17 @@ class Leases:
     async def _heal_expired(self, lease: Lease) -> None:
         try:
             await self._heal(lease)
-        except OSError:
+        except Exception as error:  # whatever it was: the lease must not be forgotten
+            if not isinstance(error, OSError):
+                self._loop.call_exception_handler({"message": "a lease was not healed", "exception": error})
             self.expired(lease.holder, False)
-            lease.timer = self._loop.call_later(_RETRY_S, self._run_out, lease)
+            if (
+                lease.timer is None and self.find(lease.holder) is lease
+            ):  # neither renewed nor healed meanwhile
+                lease.timer = self._loop.call_later(_RETRY_S, self._run_out, lease)
         else:
-            self.expired(lease.holder, True)
+            if self.find(lease.holder) is not lease:
+                self.expired(lease.holder, True)
 
     def end(self, lease: Lease) -> None:
         """The lease covers nothing any more."""

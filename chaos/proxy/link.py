@@ -9,6 +9,7 @@ connection holds is bounded. A half-close is passed on as one.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import struct
 from collections.abc import Callable
@@ -56,6 +57,8 @@ class Side(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self.lost = True
+        if isinstance(exc, ConnectionError):
+            self.link.proxy.resets[self.link.into(self).stream] += 1
         self.link.gone(self)
 
     def pause_writing(self) -> None:
@@ -76,6 +79,23 @@ class Side(asyncio.Protocol):
                 self.transport.resume_reading()
             else:
                 self.transport.pause_reading()
+
+    def descriptor(self) -> int:
+        """The number of the socket's descriptor; 0 when it is closed."""
+        raw = None if self.transport is None else self.transport.get_extra_info("socket")
+        return 0 if raw is None else int(raw.fileno())
+
+    def vanished(self) -> bool:
+        """Whether the peer has reset the connection while it was not read, so that nobody noticed."""
+        if self.transport is None or self.lost:
+            return False
+        if self.reading and not self.pipe.ended and not self.link.early_end:
+            return False
+        try:
+            self.transport.get_extra_info("socket").getpeername()
+        except OSError as error:
+            return error.errno == errno.ENOTCONN
+        return False
 
     def close(self) -> None:
         """Close after what has been written (FIN)."""
@@ -121,8 +141,21 @@ class Link:
         return self.down if pipe is self.up else self.up
 
     def opened(self, side: Side) -> None:
-        """A socket is open: dial the upstream for a client; start when both are."""
-        if side is self.client:
+        """A socket is open: dial the upstream for a client; start when both are.
+
+        From here on the dial must not be cancelled: it would close the socket, and nobody would be told.
+        """
+        if side is self.server:
+            if side.lost:  # the dial was given up when this was on its way
+                return
+            self.dial = None
+        if not self.proxy.admits(side):
+            self.abort()
+        elif side is self.client:
+            if not self.proxy.enabled:  # it was accepted at the last moment
+                side.abort()
+                return
+            self.proxy.accepted += 1
             self.proxy.links.add(self)
             self.dial = self.proxy.loop.create_task(self._dial())
         elif self.client.lost:
@@ -155,19 +188,31 @@ class Link:
         finally:
             self.dial = None
 
-    def gone(self, side: Side) -> None:
-        """A socket is gone."""
+    def _hang_up(self) -> None:
+        """Give the dial up. The loop closes its socket, if it comes to be, and tells nobody."""
         if self.dial is not None:
             self.dial.cancel()
+            self.server.lost = True
+
+    def gone(self, side: Side) -> None:
+        """A socket is gone."""
+        self._hang_up()
         self.into(side).dest_gone()
         side.pipe.source_gone()
         if self.client.lost and (self.server.lost or self.server.transport is None):
             self._forget()
 
+    def vanished(self) -> bool:
+        """Whether one of the peers has reset its connection, and nobody noticed."""
+        for side in (self.client, self.server):
+            if side.vanished():
+                self.proxy.resets[self.into(side).stream] += 1
+                return True
+        return False
+
     def abort(self, *, reset: bool = False) -> None:
         """Close both sockets now; with a reset if asked."""
-        if self.dial is not None:
-            self.dial.cancel()
+        self._hang_up()
         for pipe in (self.up, self.down):
             pipe.dest_gone()
         self.client.abort(reset=reset)

@@ -10,10 +10,15 @@ import queue
 import sys
 import threading
 import time
+import traceback
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 _QUEUED_MAX: Final = 10_000
+_RETRY_S: Final = 0.5
 
 
 class Log:
@@ -21,7 +26,11 @@ class Log:
 
     def __init__(self) -> None:
         self._queue: queue.Queue[dict[str, object] | None] = queue.Queue(_QUEUED_MAX)
-        self._dropped = 0
+        self.defects = 0
+        """How often something went wrong that should not be able to."""
+        self.dropped = 0
+        """Lines that found the queue full."""
+        self._told = 0
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._started = False
 
@@ -38,12 +47,18 @@ class Log:
         """Something did not."""
         self._put("warning", event, fields)
 
+    def defect(self, what: str, error: BaseException | None) -> None:
+        """Something went wrong that should not be able to: counted, and told with where."""
+        self.defects += 1
+        trace = "".join(traceback.format_exception(error)) if error is not None else ""
+        self._put("error", "defect", {"what": what, "traceback": trace})
+
     def _put(self, level: str, event: str, fields: dict[str, object]) -> None:
         stamp = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
         try:
             self._queue.put_nowait({"timestamp": stamp, "level": level, "event": event, **fields})
         except queue.Full:
-            self._dropped += 1
+            self.dropped += 1
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what is queued, for at most `timeout_s`."""
@@ -55,17 +70,28 @@ class Log:
             self._thread.join(timeout_s)
 
     def _write(self) -> None:
-        import structlog
-
-        logger = structlog.wrap_logger(
-            structlog.PrintLogger(sys.stderr), processors=[structlog.processors.JSONRenderer()]
-        )
+        logger = _logger()
         while (entry := self._queue.get()) is not None:
             event = str(entry.pop("event"))
             try:
                 logger.info(event, **entry)
-                if self._dropped:
-                    dropped, self._dropped = self._dropped, 0
+                if self.dropped != self._told:
+                    dropped, self._told = self.dropped - self._told, self.dropped
                     logger.info("log-lines-dropped", level="warning", lines=dropped)
             except OSError:
                 return  # nobody reads stderr any more
+
+
+def _logger() -> FilteringBoundLogger:
+    """Try until it can be imported: a proxy that has run out of descriptors cannot open a file."""
+    while True:
+        try:
+            import structlog
+
+            renderer = structlog.processors.JSONRenderer()
+            logger: FilteringBoundLogger = structlog.wrap_logger(
+                structlog.PrintLogger(sys.stderr), processors=[renderer]
+            )
+            return logger
+        except OSError:
+            time.sleep(_RETRY_S)

@@ -7,12 +7,15 @@ refused, and nobody else is given the port meanwhile.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from chaos.proxy import draw
 from chaos.proxy.address import BACKLOG, AddressError, begin_listening, bind, join, resolve, split
+from chaos.proxy.appointment import Appointment
+from chaos.proxy.descriptors import ceiling
 from chaos.proxy.link import Link, Side
 from chaos.proxy.toxics.attributes import defaults
 from chaos.proxy.toxics.toxic import Stream, Toxic
@@ -48,11 +51,21 @@ class Proxy:
         self.toxics: list[Toxic] = []
         self.links: set[Link] = set()
         self.closed_traffic: dict[Stream, Traffic] = {"upstream": Traffic(), "downstream": Traffic()}
+        self.closing: Appointment | None = None
         self._log = log
         self._ordinal = 0
         self._server: asyncio.AbstractServer | None = None
         self._reserve: socket.socket | None = None
         self._reachable = True
+        self._ceiling = ceiling()
+        self.accepted = 0
+        """Connections that were taken on."""
+        self.refused = 0
+        """Those that were not, or not for long: there were no descriptors for them."""
+        self.unreached = 0
+        """Those that ended because the upstream could not be reached."""
+        self.resets: dict[Stream, int] = {"upstream": 0, "downstream": 0}
+        """Resets that came: from the upstream, and from downstream, the clients."""
 
     def as_dict(self) -> dict[str, object]:
         """As Toxiproxy writes it; toxics of the upstream first."""
@@ -61,13 +74,15 @@ class Proxy:
             "listen": self.listen,
             "upstream": self.upstream,
             "enabled": self.enabled,
-            "toxics": [toxic.as_dict() for stream in _ALL for toxic in self.chain(stream)],
+            "toxics": [t.as_dict() for stream in _ALL for t in self.toxics if t.stream == stream],
+            **({} if self.closing is None else self.closing.as_dict()),
         }
 
     # --- listening ------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Listen, on the reserved port if there is one. Raises AddressError, and stays disabled then."""
+        self.forget_closing()
         if self.enabled:
             return
         sock, self._reserve = self._reserve, None
@@ -86,6 +101,17 @@ class Proxy:
         self._server = await self.loop.create_server(self._accept, sock=sock, backlog=BACKLOG)
         self.listen = join(host, port)
         self.enabled = True
+
+    def stop_at(self, at_ms: float) -> None:
+        """Stop at a time (Unix milliseconds), unless it is started before or after that."""
+        self.forget_closing()
+        self.closing = Appointment(at_ms, self.loop, self.stop)
+
+    def forget_closing(self) -> None:
+        """Whether it was to stop, or has stopped, at a time does not matter any more."""
+        if self.closing is not None:
+            self.closing.cancel()
+            self.closing = None
 
     def stop(self, *, reserve: bool = True) -> None:
         """Refuse connections, and end those that are open; keep the port unless told otherwise."""
@@ -150,6 +176,18 @@ class Proxy:
         self._ordinal += 1
         return link.client
 
+    def admits(self, side: Side) -> bool:
+        """Whether a socket that has been opened may stay: not when descriptors run out."""
+        if side.descriptor() < self._ceiling:
+            return True
+        self._exhausted()
+        return False
+
+    def _exhausted(self) -> None:
+        if self.refused % 1000 == 0:
+            self._log.warning("descriptors-exhausted", proxy=self.name, refused=self.refused + 1)
+        self.refused += 1
+
     async def dial(self, protocol: Callable[[], Side]) -> None:
         """Connect to the upstream; its name is looked up now. Raises OSError."""
         host, port = split(self.upstream)
@@ -161,11 +199,21 @@ class Proxy:
 
     def unreachable(self, error: OSError) -> None:
         """The upstream could not be reached: say so once, until it can be again."""
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            self._exhausted()
+            return
+        self.unreached += 1
         if self._reachable:
             self._reachable = False
             self._log.warning(
                 "upstream-unreachable", proxy=self.name, upstream=self.upstream, reason=str(error)
             )
+
+    def sweep(self) -> None:
+        """End the connections whose peer is gone, but which are not read and so cannot tell."""
+        for link in list(self.links):
+            if link.vanished():
+                link.abort()
 
     def account(self, link: Link) -> None:
         """Add up what a connection that has ended carried."""
@@ -184,8 +232,8 @@ class Proxy:
     # --- toxics ---------------------------------------------------------------------------------------------
 
     def chain(self, stream: Stream) -> list[Toxic]:
-        """The toxics of a stream, in the order in which they were added."""
-        return [toxic for toxic in self.toxics if toxic.stream == stream]
+        """The toxics of a stream that act, in the order in which they began to."""
+        return [toxic for toxic in self.toxics if toxic.stream == stream and toxic.acts]
 
     def strikes(self, toxic: Toxic, ordinal: int) -> bool:
         """Whether `toxic` strikes the `ordinal`-th connection; the same for as long as its toxicity is."""
@@ -202,6 +250,16 @@ class Proxy:
         self.toxics.append(toxic)
         self._rebuild(toxic.stream)
 
+    def add_at(self, toxic: Toxic, at_ms: float) -> None:
+        """Have `toxic` act from a time on (Unix milliseconds); until then it is only listed."""
+
+        def begin() -> None:
+            self.toxics.remove(toxic)
+            self.add(toxic)
+
+        self.toxics.append(toxic)
+        toxic.appointment = Appointment(at_ms, self.loop, begin)
+
     def change(self, toxic: Toxic, attributes: dict[str, int], toxicity: float) -> None:
         """Give `toxic` other values, on open connections too."""
         toxic.attributes = {**defaults(toxic.type), **attributes}
@@ -211,6 +269,8 @@ class Proxy:
 
     def remove(self, toxic: Toxic) -> None:
         """Take `toxic` away, on open connections too."""
+        if toxic.appointment is not None:
+            toxic.appointment.cancel()
         self.toxics.remove(toxic)
         self._rebuild(toxic.stream)
 

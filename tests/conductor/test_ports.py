@@ -106,8 +106,8 @@ def test_inject_and_heal(faults: tuple[Faults, Callable[[str], bool]], fault: Pl
     """What is injected is in place, what is healed is not; the undo is known before anything is done."""
     port, in_place = faults
     undo = port.undo(fault)
-    port.arm(fault, undo)
     assert not in_place(fault.name)
+    port.arm(fault, undo, 0.1)
     port.inject(fault, undo)
     assert in_place(fault.name)
     assert all(isinstance(value, int) for value in port.counts(fault).values())
@@ -121,7 +121,7 @@ def test_healing_is_idempotent(faults: tuple[Faults, Callable[[str], bool]], fau
     port, in_place = faults
     undo = port.undo(fault)
     port.heal(fault.name, undo)
-    port.arm(fault, undo)
+    port.arm(fault, undo, 0.0)
     port.inject(fault, undo)
     port.heal(fault.name, undo)
     port.heal(fault.name, undo)
@@ -135,7 +135,7 @@ def test_a_keeper_that_loses_its_conductor_heals_the_fault(tmp_path: Path, serve
     keeper = Keeper(60.0, environment={})
     port = kept(server, keeper, "r", journal)
     undo = port.undo(LATE)
-    port.arm(LATE, undo)
+    port.arm(LATE, undo, 0.0)
     port.inject(LATE, undo)
     keeper.close()
     proxy = server.proxy("web")
@@ -150,7 +150,7 @@ def test_a_full_disk_does_not_keep_the_keeper_from_healing(tmp_path: Path, serve
     port = kept(server, keeper, "r", Path("/dev/full"))
     for fault in (LATE, GONE):
         undo = port.undo(fault)
-        port.arm(fault, undo)
+        port.arm(fault, undo, 0.0)
         port.inject(fault, undo)
     keeper.close()
     proxy = server.proxy("web")
@@ -167,7 +167,7 @@ def test_faults_of_one_name_in_two_runs_are_both_held(tmp_path: Path, server: To
     for run in ("first", "second"):
         port = kept(server, keeper, run, journal)
         undo = port.undo(LATE)
-        port.arm(LATE, undo)
+        port.arm(LATE, undo, 0.0)
         port.inject(LATE, undo)
     keeper.close()
     proxy = server.proxy("web")

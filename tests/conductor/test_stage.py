@@ -10,6 +10,7 @@ import pytest
 
 from chaos.conductor.ready import NotReady, ready_line
 from chaos.conductor.stage import Stage
+from chaos.plan import PlannedDemo
 from tests.keeper.conftest import wait_for
 
 
@@ -23,6 +24,15 @@ def test_an_end_of_the_last_run_is_not_taken_for_one_of_the_next(tmp_path: Path)
         stage.spawn("load", [sys.executable, "-c", "import time; time.sleep(600)"], None, tmp_path)
         stage.check()
         assert stage.lives("load")
+
+
+def test_demos_that_are_planned_alike_share_a_process() -> None:
+    """Two targets of one suite that want a demo with different options have one each; equal ones share it."""
+    few, many = (PlannedDemo(service="environment", sessions=n) for n in (2, 3))
+    with Stage(60.0) as stage:
+        addresses = [stage.demo_address(demo, stage.check) for demo in (few, many, few.model_copy())]
+        assert addresses[0] == addresses[2] != addresses[1]
+        assert stage.pid(few.process) != stage.pid(many.process)
 
 
 def test_half_a_line_is_no_ready_line(tmp_path: Path) -> None:

@@ -16,7 +16,15 @@ from chaos import registry
 from chaos.faults.toxiproxy import ToxiproxyServer
 from chaos.faults.undo import DeleteProxy, EnableProxy, RemoveToxic
 from chaos.healing import heal_leftovers, heal_run
-from chaos.journal import FaultPending, Journal, ProxyPending, outstanding, read_events
+from chaos.journal import (
+    FaultInjected,
+    FaultPending,
+    Journal,
+    ProxyPending,
+    ProxyReady,
+    outstanding,
+    read_events,
+)
 
 DEAD_STAGE = """
 import sys, subprocess, os
@@ -58,6 +66,9 @@ def dead_run(folder: Path, server: ToxiproxyServer) -> Path:
         ProxyPending(name="ours", undo=DeleteProxy(api=server.url, proxy="ours")),
         FaultPending(fault="late", undo=RemoveToxic(api=server.url, proxy="web", toxic="ours")),
         FaultPending(fault="gone", undo=EnableProxy(api=server.url, proxy="web")),
+        ProxyReady(place="ours", name="ours", listen="127.0.0.1:1", upstream="127.0.0.1:9"),
+        FaultInjected(fault="late"),
+        FaultInjected(fault="gone"),
     ):
         journal.record(event)
     journal.close()
@@ -117,12 +128,13 @@ def test_an_unreachable_proxy_is_told_and_kept(tmp_path: Path, server: Toxiproxy
     journal = Journal(lost / "events.jsonl")
     undo = RemoveToxic(api="http://127.0.0.1:1", proxy="web", toxic="t")
     journal.record(FaultPending(fault="far", undo=undo))
+    journal.record(FaultInjected(fault="far"))
     journal.close()
     run = dead_run(tmp_path / "run", server)
     register_and_die(lost, run)
     report = heal_leftovers()
     assert len(report.left) == 1
-    assert "far at http://127.0.0.1:1" in report.left[0]
+    assert "far at http://127.0.0.1:1" in report.left[0].text
     assert [t.name for t in server.proxies()["web"].toxics] == ["theirs"]
     assert len(list(registry.stages())) == 1
     command = subprocess.run(
@@ -151,7 +163,7 @@ def test_a_damaged_journal_is_told(tmp_path: Path) -> None:
     run.mkdir()
     (run / "events.jsonl").write_text('{"event": "from-the-future"}\n{}\n')
     register_and_die(run)
-    assert "cannot be read" in heal_leftovers().left[0]
+    assert "cannot be read" in heal_leftovers().left[0].text
 
 
 def test_one_run_at_a_time_holds_a_target() -> None:
@@ -188,5 +200,5 @@ def test_a_damaged_entry_stops_nothing(tmp_path: Path, server: ToxiproxyServer) 
     (folder / "vanished.json").symlink_to(folder / "nowhere")
     report = heal_leftovers()
     assert len(report.done) == 4
-    assert "empty.json is damaged" in report.left[0]
+    assert "empty.json is damaged" in report.left[0].text
     assert heal_run(tmp_path / "run").left == []

@@ -221,9 +221,8 @@ def embedded_server() -> Iterator[Api]:
     _stop(api.process)
 
 
-@pytest.fixture(scope="session")
-def toxiproxy_server() -> Iterator[Api]:
-    """The real Toxiproxy."""
+def start_toxiproxy(*options: str) -> Api:
+    """A Toxiproxy process of its own, ready."""
     binary = shutil.which("toxiproxy-server") or str(ROOT / ".tools/bin/toxiproxy-server")
     if not Path(binary).exists():
         if os.environ.get("CI", "").lower() == "true":
@@ -231,14 +230,21 @@ def toxiproxy_server() -> Iterator[Api]:
         pytest.skip(MISSING)
     port = _free_port()
     process = subprocess.Popen(
-        [binary, "-host", "127.0.0.1", "-port", str(port)],
+        [binary, "-host", "127.0.0.1", "-port", str(port), *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    api = Api(f"http://127.0.0.1:{port}", False, process)
-    until(lambda: process.poll() is not None or _answers(port))
+    until(lambda: process.poll() is not None or _answers(port), 30)
+    assert process.poll() is None, "Toxiproxy did not start"
+    return Api(f"http://127.0.0.1:{port}", False, process)
+
+
+@pytest.fixture(scope="session")
+def toxiproxy_server() -> Iterator[Api]:
+    """The real Toxiproxy."""
+    api = start_toxiproxy()
     yield api
-    _stop(process)
+    _stop(api.process)
 
 
 def _answers(port: int) -> bool:
@@ -275,6 +281,20 @@ def own_proxy() -> Iterator[Callable[..., Api]]:
 
     def start(*options: str, env: dict[str, str] | None = None, stderr: int | None = None) -> Api:
         started.append(start_embedded(*options, env=env, stderr=stderr))
+        return started[-1]
+
+    yield start
+    for api in started:
+        _stop(api.process)
+
+
+@pytest.fixture
+def own_toxiproxy() -> Iterator[Callable[..., Api]]:
+    """Starts Toxiproxy processes for one test."""
+    started: list[Api] = []
+
+    def start(*options: str) -> Api:
+        started.append(start_toxiproxy(*options))
         return started[-1]
 
     yield start

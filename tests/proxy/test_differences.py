@@ -1,278 +1,346 @@
-"""The wanted differences from Toxiproxy, each listed with its reason in `chaos.proxy`; embedded proxy only."""
+"""The wanted differences from Toxiproxy in what the API answers and what becomes of proxies, by their names in the
+list in `chaos.proxy`.
+
+Each is shown on both servers, so that one that is none any more is noticed; on the embedded proxy alone where
+Toxiproxy would hang or listen beyond loopback.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import socket
-import threading
+import time
 
 import pytest
+
+from tests.proxy.differences import LISTED, SHOWN, shows
 
 UPSTREAM = "127.0.0.1:1"
 
 
-def refused(api, place, type, toxicity=1.0, **attributes):
-    body = {"type": type, "toxicity": toxicity, "attributes": attributes}
-    reply = api.request("POST", f"{place.path}/toxics", body)
-    return reply.status == 400 and reply.json["error"]
+def test_the_list_and_its_tests_correspond():
+    """Each difference of the list has tests, each test of the two modules shows one of the list, and none is there
+    twice.
+    """
+    names = set()
+    for module in ("test_differences", "test_differences_of_traffic"):
+        names |= {
+            name for name in vars(importlib.import_module(f"tests.proxy.{module}")) if name[:5] == "test_"
+        }
+    assert sorted(SHOWN) == sorted(LISTED)
+    assert len(LISTED) > 20
+    assert names == set.union(*SHOWN.values()) | {"test_the_list_and_its_tests_correspond"}
 
 
+def create(api, name, **more):
+    """A proxy; its reply."""
+    body = {"name": name, "listen": "127.0.0.1:0", "upstream": UPSTREAM} | more
+    return api.request("POST", "/proxies", body)
+
+
+# --- what is accepted ---------------------------------------------------------------------------------------
+
+
+@shows("validation")
 @pytest.mark.parametrize(
     ("type", "attributes", "word"),
     [
         ("bandwidth", {"rate": -1}, "rate"),
         ("slicer", {}, "average_size"),
         ("slicer", {"average_size": 10, "size_variation": 10}, "size_variation"),
-        ("latency", {"latency": -1}, "latency"),
         ("latency", {"jitter": 2**63 - 1}, "jitter"),
+        ("latency", {"latency": -1}, "latency"),
         ("timeout", {"timeout": -5}, "timeout"),
         ("limit_data", {"bytes": -1}, "bytes"),
     ],
 )
-def test_what_crashes_toxiproxy_is_refused(embedded, type, attributes, word):
-    """With 400 and the attribute's name; and the server lives."""
-    place = embedded.proxy(UPSTREAM)
-    message = refused(embedded, place, type, **attributes)
-    assert message.startswith("bad request body: attributes.") and word in message
-    assert embedded.request("GET", f"{place.path}/toxics").json == []
+def test_attributes_out_of_range_are_refused(api, type, attributes, word):
+    """With 400 and the attribute's name; there they are accepted."""
+    place = api.proxy(UPSTREAM)
+    reply = api.request("POST", f"{place.path}/toxics", {"type": type, "attributes": attributes})
+    if not api.embedded:
+        assert reply.status == 200
+        return
+    assert reply.status == 400
+    assert reply.json["error"].startswith("bad request body: attributes.") and word in reply.json["error"]
+    assert api.request("GET", f"{place.path}/toxics").json == []
 
 
-@pytest.mark.parametrize("toxicity", [-0.1, 1.5])
-def test_a_toxicity_is_a_share(embedded, toxicity):
-    """Outside of 0..1 it is 400."""
-    assert "toxicity" in refused(embedded, embedded.proxy(UPSTREAM), "noop", toxicity)
-
-
-def test_a_refused_update_changes_nothing(embedded):
-    """Not even the attributes before the bad one."""
-    place = embedded.proxy(UPSTREAM)
-    path = place.toxic("latency", latency=5, jitter=1)
-    body = {"toxicity": 0.5, "attributes": {"latency": 9, "jitter": -1}}
-    assert embedded.request("PATCH", path, body).status == 400
-    toxic = embedded.request("GET", path).json
-    assert (toxic["attributes"], toxic["toxicity"]) == ({"latency": 5, "jitter": 1}, 1)
-
-
+@shows("validation")
+@pytest.mark.toxiproxy
 @pytest.mark.parametrize(
-    "body",
-    [
-        b"[" * 100_000,
-        b'{"name":' + b"9" * 5000 + b"}",
-        b'{"name":NaN}',
-        b"\x00\xff" * 100,
-        b'{"a":1' * 50_000,
-    ],
+    ("type", "attributes"), [("bandwidth", {"rate": -1}), ("latency", {"jitter": 2**63 - 1})]
 )
-def test_hostile_bodies_are_refused(embedded, body):
-    """With 400; the server lives."""
-    assert embedded.request("POST", "/proxies", body).status == 400
-    assert embedded.request("GET", "/version").status == 200
+def test_some_of_them_crash_toxiproxy(own_toxiproxy, upstream, wire, type, attributes):
+    """As a whole, with the first data: which is why they are refused."""
+    api = own_toxiproxy()
+    place = api.proxy(upstream().address)
+    place.toxic(type, **attributes)
+    with place.connect() as sock, contextlib.suppress(ConnectionResetError):
+        sock.sendall(b"hello")
+        sock.recv(1)
+    assert api.process.wait(30) != 0
 
 
-def test_a_body_that_is_too_large_is_refused(embedded):
-    """Over 10 MiB: 413, without keeping it."""
-    # The client may still be sending when the answer, and the close, come.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        assert embedded.request("POST", "/populate", b" " * (11 * 1024 * 1024)).status == 413
-    assert embedded.request("GET", "/version").status == 200
+@shows("validation")
+@pytest.mark.parametrize("toxicity", [-0.1, 1.5])
+def test_a_toxicity_is_a_share(api, toxicity):
+    """Outside of 0..1 it is 400; there it is taken."""
+    place = api.proxy(UPSTREAM)
+    reply = api.request("POST", f"{place.path}/toxics", {"type": "noop", "toxicity": toxicity})
+    assert reply.status == (400 if api.embedded else 200)
+    assert ("toxicity: expected 0 to 1" in reply.body.decode()) is api.embedded
 
 
-def test_what_is_no_http_is_refused(embedded, wire):
-    """With 400 and the end of the connection."""
-    with wire.dial(embedded.url.removeprefix("http://")) as sock:
-        sock.sendall(b"\x16\x03\x01 hello\r\n\r\n")
-        assert b"400" in wire.receive(sock, 4096)
+# --- proxies ------------------------------------------------------------------------------------------------
 
 
-def test_requests_can_be_pipelined(embedded, wire):
-    """Answers come in the order of the requests, on one connection."""
-    with wire.dial(embedded.url.removeprefix("http://")) as sock:
-        sock.sendall(
-            b"GET /version HTTP/1.1\r\nHost: x\r\n\r\nGET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
-        text = wire.receive(sock, 1 << 16)
-        assert text.index(b"200 OK") < text.index(b"404 Not Found")
-
-
-def test_populate_changes_all_or_nothing(embedded):
-    """One address that cannot be bound, and every proxy is as it was, toxics too."""
-    place = embedded.proxy(UPSTREAM)
+@shows("atomic")
+def test_populate_changes_all_or_nothing(api):
+    """One address that cannot be bound, and every proxy is as it was, toxics too; there what came before it stays."""
+    place = api.proxy(UPSTREAM)
     place.toxic("noop")
-    before = embedded.request("GET", "/proxies").json
+    before = api.request("GET", "/proxies").json
     body = [
         {"name": place.name, "listen": "127.0.0.1:0", "upstream": UPSTREAM},
         {"name": "new", "listen": "127.0.0.1:0", "upstream": UPSTREAM},
         {"name": "bad", "listen": "192.0.2.1:1", "upstream": UPSTREAM},
     ]
-    reply = embedded.request("POST", "/populate", body)
-    assert (reply.status, reply.json["proxies"]) == (500, None)
-    assert embedded.request("GET", "/proxies").json == before
+    reply = api.request("POST", "/populate", body)
+    assert reply.status == 500
+    after = api.request("GET", "/proxies").json
+    assert (after == before) is api.embedded
+    assert ("new" in after) is not api.embedded
 
 
-def test_populate_can_swap_ports(embedded):
-    """Since what is replaced is closed first."""
-    a, b = embedded.proxy(UPSTREAM), embedded.proxy(UPSTREAM)
+@shows("atomic")
+def test_populate_can_swap_ports(api):
+    """Since what is replaced is closed first; there the first one finds its port taken."""
+    a, b = api.proxy(UPSTREAM), api.proxy(UPSTREAM)
     body = [
         {"name": a.name, "listen": b.listen, "upstream": UPSTREAM},
         {"name": b.name, "listen": a.listen, "upstream": UPSTREAM},
     ]
-    assert [p["listen"] for p in embedded.request("POST", "/populate", body).json["proxies"]] == [
-        b.listen,
-        a.listen,
-    ]
+    reply = api.request("POST", "/populate", body)
+    assert reply.status == (201 if api.embedded else 500)
+    if api.embedded:
+        assert [p["listen"] for p in reply.json["proxies"]] == [b.listen, a.listen]
 
 
-def test_populate_refuses_a_name_that_is_there_twice(embedded):
-    """It would be created and replaced in one go."""
-    body = [{"name": "a", "upstream": UPSTREAM}, {"name": "a", "upstream": UPSTREAM}]
-    assert embedded.request("POST", "/populate", body).status == 400
-
-
-def test_a_failed_patch_changes_nothing(embedded, upstream, wire):
-    """A busy port: 500, and the proxy works on where it was."""
-    busy, place = embedded.proxy(UPSTREAM), embedded.proxy(upstream().address)
+@shows("atomic")
+def test_a_failed_patch_changes_nothing(api, upstream, wire):
+    """A busy port: 500, and the proxy works on where it was; there it is disabled, on the port that it has not got."""
+    busy, place = api.proxy(UPSTREAM), api.proxy(upstream().address)
     with place.connect() as sock:
         wire.ask(sock)
-        assert embedded.request("PATCH", place.path, {"listen": busy.listen}).status == 500
-        assert embedded.request("GET", place.path).json["listen"] == place.listen
-        wire.ask(sock)
+        assert api.request("PATCH", place.path, {"listen": busy.listen}).status == 500
+        left = api.request("GET", place.path).json
+        assert left["enabled"] is api.embedded
+        assert left["listen"] == (place.listen if api.embedded else busy.listen)
+        if api.embedded:
+            wire.ask(sock)
 
 
-def test_a_proxy_can_be_moved(embedded, upstream, wire):
-    """PATCH with another port listens there, and no more where it was."""
-    place = embedded.proxy(upstream().address)
-    moved = embedded.request("PATCH", place.path, {"listen": "127.0.0.1:0"}).json["listen"]
-    assert moved != place.listen
-    with pytest.raises(ConnectionRefusedError):
-        place.connect()
-    with wire.dial(moved) as sock:
-        wire.ask(sock)
+@shows("twice")
+def test_populate_refuses_a_name_that_is_there_twice(api):
+    """It would be created and replaced in one go, as it is there."""
+    entry = {"name": "a", "listen": "127.0.0.1:0", "upstream": UPSTREAM}
+    assert api.request("POST", "/populate", [entry, entry]).status == (400 if api.embedded else 201)
 
 
+@shows("loopback")
 @pytest.mark.parametrize("listen", ["", ":0", None])
 def test_the_default_bind_is_loopback(embedded, listen):
-    """No host means 127.0.0.1, not every interface."""
-    body = {"name": "a", "listen": listen, "upstream": UPSTREAM}
-    assert embedded.request("POST", "/proxies", body).json["listen"].startswith("127.0.0.1:")
+    """No host means 127.0.0.1; there it means every interface, which no test opens."""
+    assert create(embedded, "a", listen=listen).json["listen"].startswith("127.0.0.1:")
 
 
-def test_a_disabled_proxy_keeps_its_port(embedded):
-    """Nobody is given it meanwhile, and it is refused to another proxy."""
-    place = embedded.proxy(UPSTREAM)
-    embedded.request("PATCH", place.path, {"enabled": False})
-    body = {"name": "thief", "listen": place.listen, "upstream": UPSTREAM}
-    assert embedded.request("POST", "/proxies", body).status == 500
-    assert embedded.request("PATCH", place.path, {"enabled": True}).json["listen"] == place.listen
+@shows("port")
+def test_a_disabled_proxy_keeps_its_port(api):
+    """It is refused to another proxy; there that one gets it, and the first cannot be enabled."""
+    place = api.proxy(UPSTREAM)
+    api.request("PATCH", place.path, {"enabled": False})
+    assert create(api, "thief", listen=place.listen).status == (500 if api.embedded else 201)
+    reply = api.request("PATCH", place.path, {"enabled": True})
+    assert reply.status == (200 if api.embedded else 500)
+    assert reply.json.get("listen") == (place.listen if api.embedded else None)
 
 
-def test_a_half_close_is_kept(embedded, upstream, wire):
-    """A client that ends its sending side still gets the reply to all of it."""
-
-    def count(sock: socket.socket) -> None:
-        size = 0
-        while data := sock.recv(65536):
-            size += len(data)
-        sock.sendall(f"{size} bytes".encode())
-
-    place = embedded.proxy(upstream(count).address)
-    for type, attributes in (("", {}), ("latency", {"latency": 20}), ("bandwidth", {"rate": 10_000})):
-        if type:
-            place.toxic(type, "upstream", **attributes)
-        with place.connect() as sock:
-            sock.sendall(b"x" * 100_000)
-            sock.shutdown(socket.SHUT_WR)
-            assert wire.receive(sock, 100) == b"100000 bytes"
+@shows("healing")
+def test_reset_heals_past_an_error(api):
+    """A proxy that cannot be enabled is told of, and healed as far as can be, as the others are; there it is not."""
+    assert create(api, "bad", listen="foo", enabled=False).status == 201
+    assert api.request("POST", "/proxies/bad/toxics", {"type": "noop"}).status == 200
+    place = api.proxy(UPSTREAM)
+    place.toxic("noop")
+    reply = api.request("POST", "/reset")
+    assert (reply.status, reply.json["error"]) == (500, "listen tcp: address foo: missing port in address")
+    left = [len(api.request("GET", f"{path}/toxics").json) for path in ("/proxies/bad", place.path)]
+    if api.embedded:
+        assert left == [0, 0]
+    else:
+        assert left[0] == 1  # and whether the other came first is chance
 
 
-def test_a_reset_strikes_live_connections_as_rst(embedded, upstream, wire):
-    """Not only those that were opened after the toxic was added."""
-    place = embedded.proxy(upstream().address)
-    with place.connect() as sock:
-        wire.ask(sock)
-        place.toxic("reset_peer", timeout=0)
-        sock.sendall(b"hello")
-        assert wire.ending(sock) == "RST"
-
-
-def test_an_unstruck_connection_ends_in_order(embedded, upstream, wire):
-    """With a reset_peer of toxicity 0 in place ordinary closes are FIN."""
-    place = embedded.proxy(upstream(lambda sock: sock.sendall(b"bye")).address)
-    place.toxic("reset_peer", toxicity=0)
-    with place.connect() as sock:
-        assert wire.receive(sock, 3) == b"bye"
-        assert wire.ending(sock) == "FIN"
-
-
-def test_removing_a_timeout_leaves_the_unstruck_alone(embedded, upstream, wire):
-    """A connection that was not struck goes on."""
-    place = embedded.proxy(upstream().address)
-    path = place.toxic("timeout", toxicity=0, timeout=0)
-    with place.connect() as sock:
-        wire.ask(sock)
-        embedded.request("DELETE", path)
-        wire.ask(sock)
-
-
-def test_removing_a_reset_that_has_begun_resets(embedded, upstream, wire):
-    """The connection has lost data, so it cannot go on; one that has sent nothing can."""
-    place = embedded.proxy(upstream().address)
-    path = place.toxic("reset_peer", "upstream", timeout=60_000)
-    with place.connect() as begun, place.connect() as idle:
-        begun.sendall(b"hello")
-        wire.until(lambda: embedded.request("GET", f"{path}/counts").json["bytes"])
-        embedded.request("DELETE", path)
-        assert wire.ending(begun) == "RST"
-        wire.ask(idle)
-
-
+@shows("dialling")
 def test_a_slow_dial_delays_only_its_own_client(embedded, upstream, wire):
-    """While one proxy's upstream does not answer, data sent early is kept and other proxies serve."""
+    """While the upstream does not answer one client the proxy can be changed and serves others; there the change waits
+    until the dial has failed, for minutes.
+    """
     full = socket.create_server(("127.0.0.1", 0), backlog=0)
-    address = f"127.0.0.1:{full.getsockname()[1]}"
     fillers = [socket.socket() for _ in range(4)]
     for filler in fillers:
         filler.setblocking(False)
         filler.connect_ex(full.getsockname())
-    stuck, free = embedded.proxy(address), embedded.proxy(upstream().address)
-    with stuck.connect() as waiting, free.connect() as sock:
+    place = embedded.proxy(f"127.0.0.1:{full.getsockname()[1]}")
+    other = embedded.proxy(upstream().address)
+    with place.connect() as waiting, other.connect() as sock:
         waiting.sendall(b"early")
         wire.ask(sock)
-    for filler in fillers:
-        filler.close()
-    full.close()
+        reply = embedded.request("PATCH", place.path, {"upstream": upstream().address})
+        assert reply.status == 200
+        with place.connect() as served:
+            wire.ask(served)
+    for sock in (*fillers, full):
+        sock.close()
 
 
-def test_early_data_is_not_lost(embedded, upstream, wire):
-    """What a client sends before the upstream is connected arrives, its end too."""
-    place = embedded.proxy(upstream().address)
-    for _ in range(50):
-        with place.connect() as sock:
-            sock.sendall(b"early")
-            sock.shutdown(socket.SHUT_WR)
-            assert wire.receive(sock, 100) == b"early"
+# --- what is more, and how it is said -----------------------------------------------------------------------
 
 
-def test_back_pressure_reaches_through_a_chain(embedded, upstream, wire):
-    """At rate 0 the upstream stands still soon: what is held is bounded. Healed, every byte arrives."""
-    sent = []
-    block = bytes(1 << 20)
-
-    def flood(sock: socket.socket) -> None:
-        for _ in range(64):
-            sock.sendall(block)
-            sent.append(1)
-
-    place = embedded.proxy(upstream(flood).address)
-    place.toxic("slicer", average_size=60_000)
-    path = place.toxic("bandwidth", rate=0)
+@shows("counts")
+def test_toxics_have_counts(api, upstream, wire):
+    """Of connections, bytes and acts; there is no such path there."""
+    place = api.proxy(upstream().address)
+    path = place.toxic("noop")
     with place.connect() as sock:
-        got = []
-        wire.until(lambda: embedded.request("GET", f"{path}/counts").json["bytes"])
-        held = embedded.request("GET", f"{path}/counts").json["bytes"]
-        reader = threading.Thread(target=lambda: got.append(len(wire.receive(sock, 64 << 20))))
-        reader.start()
-        assert held <= 1 << 20
-        assert len(sent) < 48
-        embedded.request("DELETE", path)
-        reader.join()
-    assert got == [64 << 20]
+        wire.ask(sock)
+    reply = api.request("GET", f"{path}/counts")
+    assert reply.status == (200 if api.embedded else 404)
+    if api.embedded:
+        assert (reply.json["connections"], reply.json["bytes"]) == (1, 5)
+
+
+@shows("leases")
+def test_leases_are_kept(api, wire):
+    """A toxic goes with its lease; there the field is ignored, and nobody knows of leases."""
+    place = api.proxy(UPSTREAM)
+    body = {"type": "noop", "lease": {"holder": "run", "ttl_ms": 50}}
+    assert api.request("POST", f"{place.path}/toxics", body).status == 200
+    assert api.request("GET", "/leases").status == (200 if api.embedded else 404)
+    if api.embedded:
+        wire.until(lambda: api.request("GET", f"{place.path}/toxics").json == [], 30)
+
+
+@shows("times")
+def test_a_toxic_can_be_asked_for_ahead(api):
+    """It waits, and says so; there it acts at once."""
+    place = api.proxy(UPSTREAM)
+    body = {"type": "noop", "at_ms": time.time() * 1000 + 30_000}
+    shown = api.request("POST", f"{place.path}/toxics", body).json
+    assert ("at_ms" in shown) is api.embedded
+    assert "since_ms" not in shown
+
+
+@shows("token")
+def test_a_token_can_be_asked_for(own_proxy):
+    """401 without it; there is none there."""
+    api = own_proxy("--token-env", "PROXY_TOKEN", env={"PROXY_TOKEN": "secret"})
+    assert api.request("GET", "/proxies").status == 401
+    assert api.request("GET", "/proxies", Authorization="Bearer secret").status == 200
+
+
+@shows("host")
+def test_a_foreign_host_is_refused(api):
+    """403; there it is served."""
+    assert api.request("GET", "/version", Host="attacker.example").status == (403 if api.embedded else 200)
+
+
+@shows("limits")
+def test_a_body_that_is_too_large_is_refused(api, wire):
+    """413 before it is sent; there it is read to its end."""
+    size = 11 * 1024 * 1024
+    if api.embedded:
+        with wire.dial(api.url.removeprefix("http://")) as sock:
+            sock.sendall(
+                f"POST /populate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode()
+            )
+            assert wire.receive(sock, 12) == b"HTTP/1.1 413"
+    else:
+        assert api.request("POST", "/populate", b" " * size).json["error"] == "bad request body: EOF"
+
+
+@shows("version")
+def test_the_version_names_the_product(api):
+    """Beside Toxiproxy's own."""
+    version = api.request("GET", "/version").json
+    assert version["version"] == "2.12.0"
+    assert ("brownout" in version) is api.embedded
+
+
+@shows("logger")
+def test_proxies_carry_no_logger(api):
+    """The stray field of Toxiproxy's."""
+    assert ("Logger" in create(api, "a").json) is not api.embedded
+
+
+@shows("precision")
+def test_a_toxicity_is_shown_as_given(api):
+    """With all of its digits; there with those of 24 bits."""
+    path = api.proxy(UPSTREAM).toxic("noop", toxicity=0.123456789)
+    assert api.request("GET", path).json["toxicity"] == (0.123456789 if api.embedded else 0.12345679)
+
+
+@shows("words")
+def test_a_bad_body_is_told_by_its_field(api):
+    """And what was expected; there in the words of Go's decoder."""
+    message = api.request("POST", "/proxies", {"name": 5}).json["error"]
+    own, there = "name: expected string, got number", "json: cannot unmarshal number into"
+    assert message.startswith(f"bad request body: {own if api.embedded else there}")
+
+
+@shows("ports")
+def test_a_port_is_a_number(api):
+    """The name of a service is refused; there it is looked up. (Of a disabled proxy: nobody binds port 80.)"""
+    assert create(api, "a", enabled=False).status == 201
+    reply = api.request("PATCH", "/proxies/a", {"listen": "127.0.0.1:http"})
+    assert reply.status == (500 if api.embedded else 200)
+    assert ("unknown port" in reply.body.decode()) is api.embedded
+
+
+@shows("paths")
+@pytest.mark.toxiproxy
+@pytest.mark.parametrize("is_embedded", [True, False])
+def test_paths_are_not_mended(own_proxy, own_toxiproxy, is_embedded):
+    """A quoted name is one segment, so a proxy with a slash in its name is reached; there it is not, even to delete it."""
+    api = own_proxy() if is_embedded else own_toxiproxy()
+    assert create(api, "a/b").status == 201
+    assert api.request("GET", "/proxies/a%2Fb").status == (200 if is_embedded else 404)
+    assert api.request("DELETE", "/proxies/a%2Fb").status == (204 if is_embedded else 404)
+    for path in ("/proxies//a", "/proxies/../version", "//version"):
+        assert api.request("GET", path).status == (404 if is_embedded else 301)
+
+
+@shows("methods")
+def test_an_unknown_method_is_no_http(api):
+    """400; there it is a method that the path does not take."""
+    assert api.request("BREW", "/version").status == (400 if api.embedded else 405)
+
+
+@shows("framing")
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
+        b"GET /version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /version HTTP/1.1\nHost: localhost\n\n",
+        b"GET /version HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n",
+    ],
+)
+def test_an_ambiguous_request_is_refused(api, wire, request_):
+    """With 400; there it is served."""
+    with wire.dial(api.url.removeprefix("http://")) as sock:
+        sock.sendall(request_)
+        assert wire.receive(sock, 12) == (b"HTTP/1.1 400" if api.embedded else b"HTTP/1.1 200")

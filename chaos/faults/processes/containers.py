@@ -5,7 +5,9 @@ Only the program `docker` is used, so that neither the compose file nor its plug
 
 from __future__ import annotations
 
-from chaos.faults.processes.commands import run
+import math
+
+from chaos.faults.processes.commands import CommandFailed, run
 from chaos.faults.undo import RunContainers
 
 TIMEOUT_S = 60.0
@@ -35,7 +37,8 @@ def kill(undo: RunContainers, signal: str) -> None:
 
 def restart(undo: RunContainers, grace_s: float) -> None:
     """End and start each. Raises CommandFailed."""
-    _docker(["docker", "restart", "--time", str(max(0, round(grace_s))), *undo.containers], grace_s)
+    seconds = str(max(0, math.ceil(grace_s)))
+    _docker(["docker", "restart", "-t", seconds, *undo.containers], grace_s * len(undo.containers))
 
 
 def pause(undo: RunContainers) -> None:
@@ -60,18 +63,23 @@ def see_that_they_run(undo: RunContainers) -> None:
     One that was removed meanwhile has been replaced by somebody else, and is not missed.
 
     Raises:
-        CommandFailed: docker refuses.
-        NoSuchContainers: one does not run.
+        CommandFailed: docker cannot be asked.
+        NoSuchContainers: one does not run; all others were seen to.
     """
+    problem: CommandFailed | None = None
     for container, state in states(undo).items():
-        if state == "paused":
-            _docker(["docker", "unpause", container])
-        elif state != "running":
-            _docker(["docker", "start", container])
+        try:
+            if state == "paused":
+                _docker(["docker", "unpause", container])
+            elif state != "running":
+                _docker(["docker", "start", container])
+        except CommandFailed as error:
+            problem = error
     idle = {name: state for name, state in states(undo).items() if state not in ("running", "restarting")}
     if idle:
         name, state = next(iter(idle.items()))
-        raise NoSuchContainers(f"container {name[:12]} of {undo.service} is {state}")
+        why = "" if problem is None else f": {problem}"
+        raise NoSuchContainers(f"container {name[:12]} of {undo.service} is {state}{why}") from problem
 
 
 def _docker(argv: list[str], more_s: float = 0.0) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 FILLER = ".brownout-fills-this-disk"
 MOST_BYTES = 64 * 2**30
 _CHUNK = 1 << 20
+_TURNS = 100
 
 
 class DiskShared(OSError):
@@ -25,23 +25,24 @@ def filler_in(folder: Path, others: tuple[Path, ...]) -> Path:
     """
     device = folder.stat().st_dev
     for other in (Path("/"), *others):
-        with contextlib.suppress(OSError):
-            if other.stat().st_dev == device:
-                raise DiskShared(
-                    errno.EXDEV,
-                    f"{folder} is on the same file system as {other}: mount one of its own there, such as "
-                    f"`mount -t tmpfs -o size=64m tmpfs {folder}`",
-                )
-    room = os.statvfs(folder)
-    if room.f_bavail * room.f_frsize > MOST_BYTES:
-        raise DiskShared(errno.EFBIG, f"{folder} has more than {MOST_BYTES >> 30} GiB left to fill")
+        if _device(other) == device:
+            raise DiskShared(
+                f"{folder} is on the same file system as {other}: mount one of its own there, such as "
+                f"`mount -t tmpfs -o size=64m tmpfs {folder}`"
+            )
+    if _free(folder) > MOST_BYTES:
+        raise DiskShared(f"{folder} has more than {MOST_BYTES >> 30} GiB left to fill")
     return folder / FILLER
 
 
 def fill(filler: Path, leave: int) -> None:
     """Take what is left of the file system but for `leave` bytes. Raises OSError."""
     with filler.open("xb", buffering=0) as file:
-        while (wanted := _free(filler) - leave) > 0:
+        block = os.statvfs(filler).f_frsize
+        for _ in range(_TURNS):  # again: others may give room back meanwhile
+            wanted = (_free(filler) - leave) // block * block
+            if wanted <= 0:
+                return
             size = os.fstat(file.fileno()).st_size
             try:
                 os.posix_fallocate(file.fileno(), size, wanted)
@@ -72,6 +73,15 @@ def empty(filler: Path) -> None:
     filler.unlink(missing_ok=True)
 
 
-def _free(filler: Path) -> int:
-    room = os.statvfs(filler)
-    return room.f_bavail * room.f_frsize
+def _device(folder: Path) -> int | None:
+    """Which file system it is on; None when there is no such folder."""
+    try:
+        return folder.stat().st_dev
+    except OSError:
+        return None
+
+
+def _free(path: Path) -> int:
+    """Bytes. Root may take what is kept from others (mke2fs(8), -m), and so may its processes."""
+    room = os.statvfs(path)
+    return (room.f_bfree if os.geteuid() == 0 else room.f_bavail) * room.f_frsize

@@ -30,7 +30,7 @@ def process_id(pid: int) -> ProcessId:
         raise ProcessForbidden(
             f"process {pid} is the system's first, or the run itself: faults may not touch it"
         )
-    started = _started(pid)
+    started = _started(pid) if psutil.pid_exists(pid) else None  # the id of a thread is none of a process
     if started is None:
         raise NoSuchProcess(f"there is no process {pid}")
     return ProcessId(pid=pid, started=started)

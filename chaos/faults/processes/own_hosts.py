@@ -47,9 +47,9 @@ def enter(hosts_file: str) -> None:
 
 def main(argv: list[str]) -> None:
     """Enter the namespace, and become the program."""
-    hosts_file, mark, *program = argv
-    if mark != "--" or not program:
+    if len(argv) < len(("FILE", "--", "PROGRAM")) or argv[1] != "--":
         raise SystemExit("usage: own_hosts FILE -- PROGRAM [ARGUMENT ...]")
+    hosts_file, _, *program = argv
     try:
         enter(hosts_file)
         os.execvp(program[0], program)  # noqa: S606 - an argument list, without a shell

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import psutil
 
-from chaos.faults.processes.identity import lives, stopped, tree, trees
+from chaos.faults.processes.identity import lives, process_id, stopped, trees
 from chaos.faults.undo import ProcessId
 
 _TURNS = 10
@@ -24,18 +24,11 @@ class NotDone(OSError):
 
 def pause(known: tuple[ProcessId, ...]) -> None:
     """Stop a tree (SIGSTOP), its root first, and the children that it has started since. Raises NotDone."""
-    process = known[0]
-    for one in known:
-        _send(one, signal.SIGSTOP)
-    for _ in range(_TURNS):
-        running = [one for one in tree(process) if not stopped(one)]
-        if not running:
-            break
-        for one in running:
-            _send(one, signal.SIGSTOP)
-        _until(lambda: all(stopped(one) or not lives(one) for one in running))  # noqa: B023 - called at once
-    if not stopped(process):
-        raise NotDone(f"{process} was sent SIGSTOP, and is not stopped")
+    running = _stop(known)
+    if not lives(known[0]):
+        raise NotDone(f"{known[0]} has ended, and cannot be stopped")
+    if running:
+        raise NotDone(f"{running[0]} was sent SIGSTOP, and is not stopped")
 
 
 def resume(processes: tuple[ProcessId, ...]) -> None:
@@ -43,18 +36,31 @@ def resume(processes: tuple[ProcessId, ...]) -> None:
     end_throttles(processes)
     there = trees(processes)
     for one in reversed(there):  # children first: a parent that waits for one finds it running
-        _send(one, signal.SIGCONT)
+        with contextlib.suppress(OSError):  # the others go on all the same; what stays stopped is told below
+            _send(one, signal.SIGCONT)
     if not _until(lambda: not any(stopped(one) for one in there)):
         raise NotDone(f"{next(one for one in there if stopped(one))} was sent SIGCONT, and is still stopped")
 
 
-def kill(whole: tuple[ProcessId, ...], number: signal.Signals, *, grace_s: float = 0.0) -> None:
-    """Send `number` to a tree, its root first; what lives after `grace_s` is killed. Raises NotDone."""
+def kill(known: tuple[ProcessId, ...], number: signal.Signals, *, grace_s: float = 0.0) -> None:
+    """Send `number` to a tree, its root first; what lives after `grace_s` is killed.
+
+    `known` is what the tree was; children that were started since are struck, too.
+
+    Raises:
+        NotDone: the root had ended already, or does not end.
+    """
+    process = known[0]
+    if not lives(process):
+        raise NotDone(f"{process} had ended before it was killed")
+    _stop(known)  # what is stopped starts no more children, which would be orphans that nobody finds
+    whole = tuple(dict.fromkeys((*known, *trees(known))))
     for one in whole:
         _send(one, number)
-    process = whole[0]
+    for one in whole if number is not signal.SIGKILL else ():
+        _send(one, signal.SIGCONT)
     if number is not signal.SIGKILL and not _until(lambda: not any(map(lives, whole)), grace_s):
-        for one in whole:
+        for one in dict.fromkeys((*whole, *trees(whole))):
             _send(one, signal.SIGKILL)
     if not _until(lambda: not lives(process)):
         raise NotDone(f"{process} was killed, and is still there")
@@ -63,14 +69,28 @@ def kill(whole: tuple[ProcessId, ...], number: signal.Signals, *, grace_s: float
 def end_throttles(processes: tuple[ProcessId, ...]) -> None:
     """End whatever stops one of `processes` again and again (see `throttle`)."""
     wanted = {f"{one.pid}/{one.started}" for one in processes}
-    throttles = []
+    throttles: list[ProcessId] = []
     for found in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             line = found.cmdline()
             if "chaos.faults.processes.throttle" in line and wanted & set(line):
+                throttles.append(process_id(found.pid))
                 found.kill()
-                throttles.append(found)
-    psutil.wait_procs(throttles, timeout=SETTLES_WITHIN_S)
+    _until(lambda: not any(map(lives, throttles)))  # not by waiting for it, which is its parent's right
+
+
+def _stop(known: tuple[ProcessId, ...]) -> list[ProcessId]:
+    """Stop a tree and the children that it has started since; what still runs after some patience."""
+    for one in known:
+        _send(one, signal.SIGSTOP)
+    for _ in range(_TURNS):
+        running = [one for one in trees(known) if not stopped(one)]
+        if not running:
+            return []
+        for one in running:
+            _send(one, signal.SIGSTOP)
+        _until(lambda: all(stopped(one) or not lives(one) for one in running))  # noqa: B023 - called at once
+    return [one for one in trees(known) if not stopped(one)]
 
 
 def _send(process: ProcessId, number: signal.Signals) -> None:

@@ -26,9 +26,9 @@ def present(undo: StartProcess) -> ProcessId | None:
 
 def see_that_it_lives(undo: StartProcess) -> ProcessId:
     """Start it, unless it is there; returns it. Raises NotBack, CommandFailed."""
+    until = time.monotonic() + undo.within_s
     if undo.start is not None and present(undo) is None:
         run(undo.start, cwd=undo.cwd, timeout_s=undo.within_s)
-    until = time.monotonic() + undo.within_s
     while (found := present(undo)) is None:
         if time.monotonic() > until:
             who = "its supervisor" if undo.start is None else f"`{' '.join(undo.start)}`"

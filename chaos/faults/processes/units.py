@@ -35,7 +35,10 @@ def process_attributes(fault: ProcessFault) -> dict[str, int]:
         case RestartFault():
             return {"grace": round(fault.grace * 1e3)}
         case SlowFault():
-            return {"stopped": max(1, round(fault.stopped * 100)), "period": round(fault.period * 1e3)}
+            return {
+                "stopped": min(99, max(1, round(fault.stopped * 100))),
+                "period": round(fault.period * 1e3),
+            }
         case MemoryLimitFault():
             return {"headroom_bytes": round(fault.headroom)}
         case FileLimitFault():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from chaos.proxy.appointment import Appointment
 
 Stream = Literal["upstream", "downstream"]
 
@@ -26,7 +29,10 @@ class Counts:
 
 @dataclass(slots=True, eq=False)
 class Toxic:
-    """`stream_as_given` is echoed by the API; `stream` is what it means. For units see `attributes`."""
+    """`stream_as_given` is echoed by the API; `stream` is what it means. For units see `attributes`.
+
+    One with an `appointment` that has not come does not act yet.
+    """
 
     name: str
     type: str
@@ -35,6 +41,12 @@ class Toxic:
     toxicity: float
     attributes: dict[str, int]
     counts: Counts = field(default_factory=Counts)
+    appointment: Appointment | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether its time has come."""
+        return self.appointment is None or self.appointment.since_ms is not None
 
     def as_dict(self) -> dict[str, object]:
         """As Toxiproxy writes it."""
@@ -45,4 +57,5 @@ class Toxic:
             "type": self.type,
             "stream": self.stream_as_given,
             "toxicity": int(toxicity) if toxicity in (0, 1) else toxicity,
+            **({} if self.appointment is None else self.appointment.as_dict()),
         }
