@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test repo venv tools lint layout format types contracts check lock clean distclean bench-proxy soak
+.PHONY: help demo test repo venv tools lint layout format types contracts check lock clean distclean bench-proxy bench-injection soak
 
 VENV := .venv
 LOCKED := $(VENV)/.locked
@@ -67,6 +67,9 @@ check: lint layout types contracts test ## Everything that .ci/run checks
 
 bench-proxy: $(READY) ## Measure the embedded proxy beside Toxiproxy (ARGS="--rounds 9 --parts requests ...")
 	@$(VENV)/bin/python -m benchmarks.proxy $(ARGS)
+
+bench-injection: $(READY) ## Measure how late faults take effect, under full load (ARGS="--faults 200")
+	@$(VENV)/bin/python -m benchmarks.injection $(ARGS)
 
 soak: $(READY) ## Load the embedded proxy for an hour; it must stay flat (ARGS="--minutes 3")
 	@$(VENV)/bin/python -m benchmarks.soak $(ARGS)

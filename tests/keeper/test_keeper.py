@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from chaos.faults.undo import EndsWithRun, RemoveToxic
+from chaos.journal import FaultHealed, FaultPending, Journal, outstanding, read_events
 from chaos.keeper.handle import Keeper, KeeperLost
 from chaos.registry import MARKER, processes_of
 from tests.keeper.conftest import STAGE, wait_for
@@ -130,3 +132,70 @@ def test_what_a_dead_process_had_started_goes_with_it(keeper: Keeper, tmp_path: 
     assert keeper.exited.get(timeout=20) == ("parent", 0)
     mark = f"{STAGE}-{tmp_path.name}"
     wait_for(lambda: [p.pid for p in processes_of(mark)] == [keeper.pid])
+
+
+STOPPED = """
+    import sys
+    from pathlib import Path
+    from chaos.keeper.handle import Keeper, KeeperLost
+    keeper = Keeper(float(sys.argv[2]), environment={"BROWNOUT_STAGE": sys.argv[1]})
+    keeper.assure()
+    print("up", flush=True)
+    sys.stdin.readline()
+    try:
+        keeper.assure()
+        print("assured", flush=True)
+    except KeeperLost:
+        print("lost", flush=True)
+    keeper.close()
+"""
+
+
+def test_a_conductor_that_was_stopped_for_longer_than_its_lease_is_not_assured(tmp_path: Path) -> None:
+    """The first thing that it asks after it is continued is refused: its keeper has healed, and is gone."""
+    mark = f"stopped-{tmp_path.name}"
+    conductor = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(STOPPED), mark, "5"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert conductor.stdin is not None
+    assert conductor.stdout is not None
+    assert conductor.stdout.readline() == b"up\n"
+    wait_for(lambda: len(processes_of(mark)) == 1)
+    os.kill(conductor.pid, signal.SIGSTOP)
+    wait_for(lambda: processes_of(mark) == [], 60)
+    conductor.stdin.write(b"go on\n")
+    conductor.stdin.flush()
+    os.kill(conductor.pid, signal.SIGCONT)
+    assert conductor.stdout.readline() == b"lost\n"
+    conductor.wait()
+    conductor.stdin.close()
+    conductor.stdout.close()
+
+
+def test_what_goes_with_a_process_is_healed_by_its_end(tmp_path: Path) -> None:
+    """A fault on a proxy that the keeper started needs no answer from it once that has ended."""
+    journal = Journal(tmp_path / "events.jsonl")
+    undo = RemoveToxic(api="http://127.0.0.1:1", proxy="web", toxic="late")
+    journal.record(FaultPending(fault="late", undo=undo))
+    keeper = Keeper(60.0, environment={MARKER: f"carried-{tmp_path.name}"})
+    keeper.spawn("proxy", SLEEP, logs=tmp_path)
+    keeper.hold("run/late", undo, journal.path, FaultHealed(fault="late"), carrier="proxy")
+    keeper.answered("run/late")
+    keeper.close()
+    assert outstanding(read_events(journal.path)) == []
+    journal.close()
+
+
+def test_what_is_healed_already_is_not_written_down_again(tmp_path: Path) -> None:
+    """A keeper that heals once more what its conductor has healed leaves the journal as it is."""
+    journal = Journal(tmp_path / "events.jsonl")
+    undo = EndsWithRun(name="demo")
+    journal.record(FaultPending(fault="killed", undo=undo))
+    keeper = Keeper(60.0, environment={MARKER: f"twice-{tmp_path.name}"})
+    keeper.hold("run/killed", undo, journal.path, FaultHealed(fault="killed"))
+    journal.record(FaultHealed(fault="killed"))
+    keeper.close()
+    journal.close()
+    assert [event.event for event in read_events(journal.path)] == ["fault-pending", "fault-healed"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-from chaos.verdict import Verdict
-from tests.live.suites import run_suite, told
+from tests.live.suites import BothProxies, Ran, told
+
+SUITE = "layer4"
 
 EXPECTED = {
     "env-half-open": ("fail", 1),
@@ -32,8 +32,8 @@ RUNBOOKS = {
 }
 
 
-def check(code: int, verdicts: list[Verdict], log: str) -> None:
-    shown = told(verdicts, log)
+def check(ran: Ran) -> None:
+    code, verdicts, shown = ran.code, ran.verdicts, told(ran.verdicts, ran.log)
     assert {v.experiment: (str(v.outcome), v.exit_code) for v in verdicts} == EXPECTED, shown
     assert code == 0, shown
     for verdict in verdicts:
@@ -46,15 +46,15 @@ def check(code: int, verdicts: list[Verdict], log: str) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_with_the_embedded_proxy(tmp_path: Path) -> None:
+def test_with_the_embedded_proxy(both_proxies: BothProxies) -> None:
     """Half-open sockets, a squeeze, a pause and a crash end as the suite expects, and name their runbooks."""
-    check(*run_suite("layer4", tmp_path))
+    check(both_proxies.embedded())
 
 
 @pytest.mark.toxiproxy
 @pytest.mark.timeout(900)
-def test_with_a_real_toxiproxy(tmp_path: Path, toxiproxy_api: str) -> None:
+def test_with_a_real_toxiproxy(both_proxies: BothProxies, toxiproxy_api: str) -> None:
     """The same experiments give the same verdicts through Toxiproxy itself, and leave it empty."""
-    check(*run_suite("layer4", tmp_path, "--toxiproxy", toxiproxy_api))
+    check(both_proxies.toxiproxy())
     with urllib.request.urlopen(f"{toxiproxy_api}/proxies") as reply:
         assert json.load(reply) == {}

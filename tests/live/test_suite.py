@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from chaos.verdict import Verdict
-from tests.live.suites import run_suite, told
+from tests.live.suites import BothProxies, Ran, told
+
+SUITE = "demo"
 
 EXPECTED = {
     "env-slow-steps": ("fail", 1),
@@ -22,8 +24,8 @@ EXPECTED = {
 }
 
 
-def check(code: int, verdicts: list[Verdict], log: str) -> None:
-    shown = told(verdicts, log)
+def check(ran: Ran) -> None:
+    code, verdicts, shown = ran.code, ran.verdicts, told(ran.verdicts, ran.log)
     assert {v.experiment: (str(v.outcome), v.exit_code) for v in verdicts} == EXPECTED, shown
     assert code == 0, shown
     failed = verdicts[0]
@@ -37,10 +39,10 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.mark.timeout(300)
-def test_with_the_embedded_proxy(tmp_path: Path) -> None:
+def test_with_the_embedded_proxy(both_proxies: BothProxies) -> None:
     """Each shipped experiment ends as its suite expects, and its folder holds what a verdict rests on."""
-    check(*run_suite("demo", tmp_path))
-    for folder in tmp_path.iterdir():
+    check(both_proxies.embedded())
+    for folder in both_proxies.embedded().out.iterdir():
         assert files(folder) >= {
             "experiment.yaml",
             "plan.json",
@@ -64,9 +66,9 @@ def test_with_the_embedded_proxy(tmp_path: Path) -> None:
 
 @pytest.mark.toxiproxy
 @pytest.mark.timeout(300)
-def test_with_a_real_toxiproxy(tmp_path: Path, toxiproxy_api: str) -> None:
+def test_with_a_real_toxiproxy(both_proxies: BothProxies, toxiproxy_api: str) -> None:
     """The same experiments give the same verdicts through Toxiproxy itself, and leave it empty."""
-    check(*run_suite("demo", tmp_path, "--toxiproxy", toxiproxy_api))
+    check(both_proxies.toxiproxy())
     with urllib.request.urlopen(f"{toxiproxy_api}/proxies") as reply:
         assert json.load(reply) == {}
 
