@@ -9,6 +9,7 @@ from chaos.journal import (
     ConditionMet,
     Event,
     FaultLost,
+    HealFailed,
     LoadStopped,
     PartDied,
     SetupFailed,
@@ -60,12 +61,19 @@ def _of_the_ending(plan: Plan, events: tuple[Event, ...], ending: Ending) -> Ite
                     f"part/{event.part}", "run", f"{event.part} ended during the run: {event.reason}"
                 )
             case BaselineJudged(steady=False):
-                why = "; ".join(f.reason for f in event.findings if not f.outcome.passes)
+                missed = [f for f in event.findings if not f.outcome.passes]
+                worst = [f for f in missed if f.outcome is Outcome.FAIL] or missed
+                why = "; ".join(f.reason for f in worst)
                 yield _not_met(
                     "baseline",
                     "baseline",
                     f"the baseline was not steady, so nothing was injected: {why}",
                     runbook="baseline-not-steady",
+                )
+            case HealFailed() if any(fault.name == event.subject for fault in plan.faults):
+                stayed = f"fault {event.subject} could not be healed in time: it disturbed what came after"
+                yield _not_met(
+                    f"heal/{event.subject}", "run", f"{stayed}: {event.reason}", runbook="heal-incomplete"
                 )
             case FaultLost():
                 lost = f"fault {event.fault} was gone before it was healed: was its proxy restarted?"

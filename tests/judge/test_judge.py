@@ -197,6 +197,15 @@ def test_what_is_left_behind_is_exit_5() -> None:
     assert "late at http://127.0.0.1:1: connection refused" in verdict.left_behind[0]
 
 
+def test_what_was_healed_late_never_passes() -> None:
+    """A heal that failed when it was due left the fault in what is judged as undisturbed."""
+    failed = HealFailed(subject="late", reason="connection refused", t=T0 + 9)
+    verdict = judge(evidence(events(failed)))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any("could not be healed in time" in reason for reason in verdict.reasons)
+    assert verdict.left_behind == ()
+
+
 def test_a_proxy_of_our_own_leaves_nothing_behind() -> None:
     """What the run's own proxy carried ended with its process."""
     story = tuple(

@@ -112,6 +112,8 @@ class Lane:
         self.state = folder / "state"
         self.mark = f"BROWNOUT_STATE_DIR={self.state}"
         self.hits = 0
+        self.cut = 0
+        """Runs that were struck between their first and their last arrival."""
         self.web = Web(folder)
         self.server: ProxyServer | None = None
         if kind != "own":
@@ -147,6 +149,7 @@ class Lane:
                 self._kill(victim, run)
                 time.sleep(case.between_s)
             last = [event.event for event in self._events(out)]
+            self.cut += bool(self.hits) and "phase-started" in last and "arrivals-ended" not in last
             if "conductor" in case.victims:
                 run.wait()
             else:
@@ -171,6 +174,7 @@ class Lane:
     def _kill(self, victim: str, run: Started) -> None:
         """SIGKILL; somebody who is not there (yet, or any more) is not killed."""
         if victim == "conductor":
+            self.hits += run.process.poll() is None
             run.process.kill()
         elif victim == "proxy" and self.server is not None:
             self.server.kill()
@@ -303,3 +307,4 @@ def test_any_one_or_two_killed(lanes: list[Lane], kind: str) -> None:
         thread.join()
     assert not failed, "\n".join(failed)
     assert len(performed) == KILLS // len(KINDS)
+    assert sum(lane.cut for lane in lanes), "no kill fell into a run: the test did not test anything"
