@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def heal_first() -> tuple[Left, ...]:
-    """Heal dead runs, and say so on stderr; returns what is left. Where there are none it lists one folder."""
+    """Heal dead runs, and say so on stderr; returns what is left. Without any it lists one folder."""
     from chaos.statefolder import state_folder
 
     folder = state_folder() / "stages"

@@ -145,7 +145,9 @@ def test_a_keeper_that_loses_its_conductor_heals_the_fault(tmp_path: Path, serve
     assert json.loads(journal.read_text().splitlines()[-1])["by"] == "keeper"
 
 
-def test_a_journal_that_is_lost_does_not_keep_the_keeper_from_healing(tmp_path: Path, server: ToxiproxyServer) -> None:
+def test_a_journal_that_is_lost_does_not_keep_the_keeper_from_healing(
+    tmp_path: Path, server: ToxiproxyServer
+) -> None:
     """Faults whose healing cannot be journalled are healed all the same, each of them."""
     keeper = Keeper(60.0, environment={})
     port = kept(server, keeper, "r", tmp_path)  # a folder: no line can be added to it
