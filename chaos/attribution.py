@@ -88,12 +88,19 @@ def _report(
         stream=fault.stream,
         toxicity=fault.toxicity,
         attributes={name: float(value) for name, value in fault.attributes.items()},
+        means=_means(fault),
         injected_at=placed.injected,
         healed_at=placed.healed,
         healed=placed.healed is not None,
         effect=effect,
         counts=dict(placed.counts or {}),
     )
+
+
+def _means(fault: PlannedFault) -> str:
+    if fault.commands is not None:
+        return " ".join(fault.commands.inject)
+    return fault.host or (f"SIG{fault.signal}" if fault.signal else "")
 
 
 def _effect(placed: _Placed, everything: list[_Placed], evidence: Evidence, baseline: PhaseSpan) -> Finding:

@@ -44,6 +44,7 @@ class FaultReport(Model):
     stream: str
     toxicity: float
     attributes: dict[str, float] = Field(default_factory=dict)
+    means: str = Field("", description="The signal, the host or the command, where the type does not say it.")
     injected_at: float | None = None
     healed_at: float | None = None
     healed: bool = False

@@ -187,7 +187,7 @@ def disturbance(fault: FaultReport) -> str:
     for key, value in fault.attributes.items():
         unit = "µs" if (fault.type, key) == ("slicer", "delay") else _UNITS.get(key, "")
         parts.append(f"{key.replace('_', ' ')} {value:g} {unit}".rstrip())
-    told = ", ".join(parts)
+    told = ", ".join([*([fault.means] if fault.means else []), *parts])
     if fault.type in fault.attributes:
         return told
     return f"{fault.type}: {told}" if told else fault.type
