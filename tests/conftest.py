@@ -100,6 +100,25 @@ def _answers(port: int) -> bool:
     return True
 
 
+# --- a disk of its own ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB that nobody else uses."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a file system")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if "permission denied" in mounted.stderr.lower():
+        pytest.xfail(f"this system forbids root to mount: {mounted.stderr.strip()}")
+    assert mounted.returncode == 0, mounted.stderr
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
 # --- a skip is a failure in CI ------------------------------------------------------------------------------
 
 

@@ -21,7 +21,6 @@ from chaos.faults.processes import disk, limits
 from chaos.faults.undo import RestoreLimit
 from loadtests.workspace import oracle_actions
 from tests.demo.serving import Running, wait_for
-from tests.faults.processes.conftest import own_disk as own_disk
 from tests.taxonomy.place import Starts
 from tests.taxonomy.processes import (
     WHOLE,

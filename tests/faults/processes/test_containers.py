@@ -56,7 +56,10 @@ def daemon() -> Iterator[None]:
             process = subprocess.Popen(["dockerd", *options], stdout=log, stderr=log)
         try:
             wait_for(lambda: _answers() or process.poll() is not None, "dockerd", within_s=60)
-            assert process.poll() is None, (folder / "log").read_text()[-2000:]
+            log_end = (folder / "log").read_text()[-2000:]
+            if process.poll() is not None and "not permitted" in log_end.lower():
+                pytest.xfail(f"this system forbids root to run a Docker daemon: {log_end}")
+            assert process.poll() is None, log_end
             _import_image(busybox)
             yield
             docker("rm", "--force", *docker("ps", "--all", "--quiet").split())
