@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaos import __version__
+from chaos.conductor.command_faults import CommandFaults
 from chaos.conductor.faults import Carrier, KeptFaults
 from chaos.conductor.interrupts import Interrupts
 from chaos.conductor.load import LocustLoad
 from chaos.conductor.perform import Performance, Stopped
 from chaos.conductor.places import Places
 from chaos.conductor.ports import WallClock
-from chaos.conductor.processes import CommandFaults, Processes, ProcessFaults
+from chaos.conductor.process_faults import ProcessFaults
+from chaos.conductor.processes import Processes
 from chaos.conductor.proxied import ProxyFaults
 from chaos.conductor.ready import NotReady, healthy, wait_until
 from chaos.conductor.stage import Stage

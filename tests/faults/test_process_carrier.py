@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from chaos.conductor.perform import Stopped
-from chaos.conductor.processes import NoProcess, Processes, ProcessFaults
+from chaos.conductor.process_faults import ProcessFaults
+from chaos.conductor.processes import NoProcess, Processes
 from chaos.conductor.stage import Stage
 from chaos.faults.processes.disk import DiskShared
 from chaos.faults.processes.identity import NoSuchProcess, ProcessForbidden, lives, process_id, stopped
@@ -23,7 +24,7 @@ from chaos.plan import PlannedFault, PlannedProcess
 from tests.conductor.conftest import small_plan
 from tests.faults.processes.conftest import wait_for
 
-SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
+SLEEP = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)")
 DEAF = (
     sys.executable,
     "-c",
@@ -70,6 +71,8 @@ class World:
         (tmp_path / "run").mkdir()
         self.processes = Processes(plan, "r", stage, tmp_path / "run")
         self.processes.start()
+        out = tmp_path / "run" / "logs" / "process-own.out"
+        wait_for(lambda: "up" in out.read_text())  # what strikes it while it starts may kill it
         self.faults = ProcessFaults(self.processes, tmp_path / "run")
 
     @property
@@ -100,7 +103,7 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
 @pytest.fixture
 def theirs() -> Iterator[subprocess.Popen[bytes]]:
     """A process that was there before."""
-    process = subprocess.Popen(SLEEP)
+    process = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
     yield process
     process.kill()
     process.wait()
@@ -142,7 +145,7 @@ def test_a_killed_process_of_the_run_is_started_again_in_the_same_way(world: Mak
         one.processes.root("own")
     one.faults.heal(fault, undo)
     assert one.own != before
-    assert psutil.Process(one.own).environ() == environment
+    wait_for(lambda: psutil.Process(one.own).environ() == environment)  # once it has become the program
     one.stage.check()
     os.kill(one.own, signal.SIGKILL)
     wait_for(lambda: not one.stage.lives("process-own"))
@@ -230,7 +233,10 @@ def test_a_run_folder_on_the_disk_is_refused(world: Make, tmp_path: Path) -> Non
 
 def test_the_limits_of_all_the_tree_are_known(world: Make) -> None:
     """Children are confined and restored with their parent."""
-    code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); time.sleep(600)"
+    code = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+        "print('up', flush=True); time.sleep(600)"
+    )
     one = world(command=(sys.executable, "-c", code))
     wait_for(lambda: len(psutil.Process(one.own).children()) == 1)
     undo = one.faults.undo(planned("file_limit", **TYPES["file_limit"]))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.conductor.processes import Processes, ProcessFaults
+from chaos.conductor.process_faults import ProcessFaults
+from chaos.conductor.processes import Processes
 from chaos.conductor.stage import Stage
 from chaos.faults.processes import containers
 from chaos.faults.processes.commands import CommandFailed, run
