@@ -103,10 +103,11 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
 @pytest.fixture
 def theirs() -> Iterator[subprocess.Popen[bytes]]:
     """A process that was there before."""
-    process = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
-    yield process
-    process.kill()
-    process.wait()
+    with subprocess.Popen(SLEEP, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        yield process
+        process.kill()
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -47,11 +47,13 @@ os._exit(0)
 
 @pytest.fixture
 def target() -> Iterator[ProcessId]:
-    """A process that is not the run's."""
-    process = subprocess.Popen(SLEEP)
-    yield process_id(process.pid)
-    process.kill()
-    process.wait()
+    """A process that is not the run's, once it is up: what confines it while it starts would end it."""
+    code = "import time; print('up', flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        yield process_id(process.pid)
+        process.kill()
 
 
 @pytest.fixture
