@@ -30,10 +30,9 @@ class NoProcess(OSError):
 class Processes:
     """The processes that faults of `plan` may touch; `start` starts those that are commands."""
 
-    def __init__(self, plan: Plan, run: str, stage: Stage, folder: Path) -> None:
+    def __init__(self, plan: Plan, stage: Stage, folder: Path) -> None:
         self._declared = {process.name: process for process in plan.processes}
         self._demos = {service.name: service.demo.process for service in plan.services if service.demo}
-        self._run = run
         self._stage = stage
         self._folder = folder
         self._started: list[str] = []

@@ -107,7 +107,7 @@ class Run:
 
     def _set_up_and_perform(self) -> Ending:
         places = Places(self.plan, self.name, self.stage, self.journal, self.folder / "logs")
-        processes = Processes(self.plan, self.name, self.stage, self.folder)
+        processes = Processes(self.plan, self.stage, self.folder)
         try:
             processes.start()
             for service in self.plan.services:

@@ -12,8 +12,6 @@ from slo.metadata import Metadata, Name
 from slo.model import Model
 from slo.quantities import Duration
 
-API_VERSION = "brownout/v1"
-
 
 class UrlService(Model):
     """A service that is running already."""

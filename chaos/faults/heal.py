@@ -13,7 +13,7 @@ def heal(undo: Undo) -> None:
     Raises:
         OSError: it may still be in place; the message says why.
     """
-    if isinstance(undo, RemoveToxic | EnableProxy | DeleteProxy):
+    if isinstance(undo, ServerUndo):
         _heal_on_server(undo)
     else:
         processes.heal(undo)

@@ -69,7 +69,7 @@ class World:
             }
         )
         (tmp_path / "run").mkdir()
-        self.processes = Processes(plan, "r", stage, tmp_path / "run")
+        self.processes = Processes(plan, stage, tmp_path / "run")
         self.processes.start()
         out = tmp_path / "run" / "logs" / "process-own.out"
         wait_for(lambda: "up" in out.read_text())  # what strikes it while it starts may kill it

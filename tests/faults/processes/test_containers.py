@@ -184,7 +184,7 @@ def test_a_run_strikes_the_containers(web: RunContainers, tmp_path: Path, kind: 
     )
     before = pids(web)
     with Stage(60.0) as stage:
-        faults = ProcessFaults(Processes(plan, "r", stage, tmp_path), tmp_path)
+        faults = ProcessFaults(Processes(plan, stage, tmp_path), tmp_path)
         undo = faults.undo(fault)
         assert isinstance(undo, RunContainers)
         assert set(undo.containers) == set(web.containers)
