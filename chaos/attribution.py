@@ -43,7 +43,7 @@ class _Placed:
     @property
     def struck_nothing(self) -> bool:
         """Whether the proxy counts, and counted nothing."""
-        return bool(self.counts) and not (self.counts or {}).get("fired", 1)
+        return bool(self.counts) and not (self.counts or {}).get("applied", 1)
 
     def window(self) -> Window:
         """When it was in place."""
@@ -158,9 +158,9 @@ def _by_count(placed: _Placed, rivals: list[_Placed]) -> Finding:
     """What the proxy's own count says, where telemetry cannot tell the fault from its rivals."""
     fault, counts = placed.fault, placed.counts or {}
     others = ", ".join(rival.fault.name for rival in rivals)
-    if counts.get("fired", 0) > 0 and counts.get("connections", 0) > 0:
+    if counts.get("applied", 0) > 0 and counts.get("connections", 0) > 0:
         reason = (
-            f"the proxy counted that it acted {counts['fired']} times on {counts['connections']} connections "
+            f"the proxy counted that it acted {counts['applied']} times on {counts['connections']} connections "
             f"(in telemetry it cannot be told apart from {others})"
         )
         return Finding(

@@ -306,7 +306,7 @@ class ToxiproxyServer:
             _named(proxy).destroy_toxic(_quoted(toxic))
 
     def counts(self, proxy: str, toxic: str) -> dict[str, int]:
-        """What a toxic did: `connections` struck, `bytes` that reached it, times it `fired`. Stock: {}."""
+        """What a toxic did: `connections` struck, `bytes` that reached it, times it `applied`. Stock: {}."""
         if not self.embedded:
             return {}
         with self._call():

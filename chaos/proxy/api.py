@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from chaos import __version__
@@ -17,9 +17,12 @@ from chaos.proxy.body import BodyError, Fields, decode, kind
 from chaos.proxy.collection import Collection, Taken, Unknown, Wanted
 from chaos.proxy.gate import Gate
 from chaos.proxy.http import Request, Response
+from chaos.proxy.layer7.asked import after_of, attributes_of, rule_of, stream_of
+from chaos.proxy.layer7.catalogue import LAYER7
 from chaos.proxy.leases import grant_of, ttl_of
 from chaos.proxy.log import Log
-from chaos.proxy.toxics.attributes import ATTRIBUTES, defaults, problem
+from chaos.proxy.proxy import Protocol
+from chaos.proxy.toxics.attributes import defaults, known, problem
 from chaos.proxy.toxics.toxic import Stream, Toxic
 
 TOXIPROXY_VERSION: Final = "2.12.0"
@@ -45,6 +48,16 @@ def _error(message: str, status: int, **headers: str) -> Response:
     return Response(status, body.encode() + b"\n", _TEXT | headers)
 
 
+def _protocol(fields: Fields) -> Protocol:
+    match fields.string("protocol", "tcp"):
+        case "tcp":
+            return "tcp"
+        case "http":
+            return "http"
+        case other:
+            raise BodyError(f"protocol: expected tcp or http, got {other[:100]}")
+
+
 def _wanted(value: object, place: str, suffix: str) -> Wanted:
     fields = Fields.of(value, place)
     wanted = Wanted(
@@ -52,6 +65,7 @@ def _wanted(value: object, place: str, suffix: str) -> Wanted:
         fields.string("listen"),
         fields.string("upstream"),
         fields.boolean("enabled", True),
+        _protocol(fields),
     )
     for name, given in (("name", wanted.name), ("upstream", wanted.upstream)):
         if not given:
@@ -60,11 +74,14 @@ def _wanted(value: object, place: str, suffix: str) -> Wanted:
 
 
 def _values(
-    fields: Fields, toxic_type: str, attributes: dict[str, int], toxicity: float
-) -> tuple[dict[str, int], float]:
+    body: bytes, fields: Fields, toxic_type: str, attributes: dict[str, Any], toxicity: float
+) -> tuple[dict[str, Any], float]:
     """Attributes and toxicity of a body, over those given. Raises BodyError."""
-    given = fields.fields("attributes")
-    merged = {name: given.integer(name, value) for name, value in attributes.items()}
+    if toxic_type in LAYER7:
+        merged = attributes_of(body, toxic_type, attributes)
+    else:
+        given = fields.fields("attributes")
+        merged = {name: given.integer(name, value) for name, value in attributes.items()}
     complaint = problem(toxic_type, merged)
     if complaint:
         raise BodyError(complaint)
@@ -152,6 +169,8 @@ class Api:
                     "PATCH": lambda r: self._proxy_update(r, proxy),
                     "DELETE": lambda r: self._proxy_delete(proxy),
                 }
+            case ["proxies", proxy, "hits"] if proxy:
+                return {"GET": lambda r: self._proxy_hits(r, proxy)}
             case ["proxies", proxy, "toxics", *rest] if proxy:
                 return self._toxic_route(proxy, rest)
         return None
@@ -249,6 +268,12 @@ class Api:
         self._log.info("proxy-deleted", proxy=name)
         return Response(204)
 
+    async def _proxy_hits(self, request: Request, name: str) -> Response:
+        proxy = self._collection.get(name)
+        after = after_of(request.query)
+        hits, missed = proxy.hits.after(after)
+        return _json({"hits": [hit.as_dict() for hit in hits], "missed": missed})
+
     # --- toxics ---------------------------------------------------------------------------------------------
 
     async def _toxic_index(self, proxy: str) -> Response:
@@ -263,13 +288,25 @@ class Api:
         stream = _STREAMS.get(given.lower())
         if stream is None:
             raise Refused("stream was invalid, can be either upstream or downstream")
-        if toxic_type not in ATTRIBUTES:
+        if not known(toxic_type):
             raise Refused("invalid toxic type")
+        if toxic_type in LAYER7:
+            given, stream = stream_of(toxic_type, fields.string("stream"))
         name = named or f"{toxic_type}_{given}"
         if proxy.toxic(name) is not None:
             raise Taken("toxic already exists")
-        attributes, toxicity = _values(fields, toxic_type, defaults(toxic_type), 1.0)
-        toxic = Toxic(name, toxic_type, stream, given, toxicity, attributes)
+        attributes, toxicity = _values(request.body, fields, toxic_type, defaults(toxic_type), 1.0)
+        toxic = Toxic(
+            name,
+            toxic_type,
+            stream,
+            given,
+            toxicity,
+            attributes,
+            rule=rule_of(request.body, toxic_type),
+            seed=fields.integer("seed", 0) if fields.has("seed") else None,
+            draw=fields.string("draw"),
+        )
         self._collection.add(proxy, toxic, grant_of(fields), at_of(fields))
         self._log.info("toxic-added", proxy=proxy_name, toxic=toxic.as_dict())
         return _json(toxic.as_dict())
@@ -280,7 +317,7 @@ class Api:
     async def _toxic_update(self, request: Request, proxy_name: str, toxic_name: str) -> Response:
         proxy, toxic = self._collection.toxic(proxy_name, toxic_name)
         fields = Fields.of(decode(request.body))
-        proxy.change(toxic, *_values(fields, toxic.type, toxic.attributes, toxic.toxicity))
+        proxy.change(toxic, *_values(request.body, fields, toxic.type, toxic.attributes, toxic.toxicity))
         self._log.info("toxic-updated", proxy=proxy_name, toxic=toxic.as_dict())
         return _json(toxic.as_dict())
 
@@ -290,7 +327,8 @@ class Api:
         return Response(204)
 
     async def _toxic_counts(self, proxy: str, toxic: str) -> Response:
-        return _json(self._collection.toxic(proxy, toxic)[1].counts.as_dict())
+        found = self._collection.toxic(proxy, toxic)[1]
+        return _json(found.counts.as_dict(found.rule is not None))
 
     # --- leases ---------------------------------------------------------------------------------------------
 

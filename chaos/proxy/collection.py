@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from chaos.proxy.address import AddressError, bind, join, resolve
 from chaos.proxy.leases import Grant, Lease, Leases
 from chaos.proxy.log import Log
-from chaos.proxy.proxy import Proxy
+from chaos.proxy.proxy import Protocol, Proxy
 from chaos.proxy.toxics.toxic import Toxic
 
 
@@ -30,6 +30,7 @@ class Wanted:
     listen: str
     upstream: str
     enabled: bool = True
+    protocol: Protocol = "tcp"
 
 
 class Collection:
@@ -60,7 +61,13 @@ class Collection:
 
     def _make(self, wanted: Wanted) -> Proxy:
         return Proxy(
-            wanted.name, wanted.listen, wanted.upstream, seed=self._seed, loop=self._loop, log=self._log
+            wanted.name,
+            wanted.listen,
+            wanted.upstream,
+            seed=self._seed,
+            loop=self._loop,
+            log=self._log,
+            protocol=wanted.protocol,
         )
 
     def _check_port(self, host: str, port: int, but: Sequence[Proxy] = ()) -> None:

@@ -23,10 +23,11 @@ _AUTHORITY: Final = re.compile(rb"\Ahttps?://[^/]*", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Request:
-    """One request. Header names are lower-case; `path` is decoded, without the query."""
+    """One request. Header names are lower-case; `path` is without the query."""
 
     method: str = ""
     path: str = ""
+    query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
 
@@ -165,10 +166,11 @@ class Reader:
         """It is complete."""
         request = self._request
         request.method = self._parser.get_method().decode("latin-1")
-        target = self._url.split(b"?", 1)[0]
+        target, _, query = self._url.partition(b"?")
         if _BAD_ESCAPE.search(target) or request.method == "CONNECT":
             self._refuse(HTTPStatus.BAD_REQUEST)
         request.path = _AUTHORITY.sub(b"", target).decode("latin-1")
+        request.query = query.decode("latin-1")
         request.body = bytes(self._body)
         self._body = bytearray()
         self._raw = 0

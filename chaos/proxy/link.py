@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
+from chaos.proxy.layer7.conversation import Conversation
 from chaos.proxy.pipe import Pipe
 
 if TYPE_CHECKING:
@@ -116,7 +117,19 @@ class Side(asyncio.Protocol):
 class Link:
     """A connection of `proxy`, its `ordinal`-th: the client's socket and the one to the upstream."""
 
-    __slots__ = ("client", "dial", "down", "early", "early_end", "open", "ordinal", "proxy", "server", "up")
+    __slots__ = (
+        "client",
+        "conversation",
+        "dial",
+        "down",
+        "early",
+        "early_end",
+        "open",
+        "ordinal",
+        "proxy",
+        "server",
+        "up",
+    )
 
     def __init__(self, proxy: Proxy, ordinal: int) -> None:
         self.proxy = proxy
@@ -125,6 +138,7 @@ class Link:
         self.early: list[bytes] = []
         self.early_end = False
         self.dial: asyncio.Task[None] | None = None
+        self.conversation: Conversation | None = None
         self.client = Side(self)
         self.server = Side(self)
         self.up = Pipe(self, "upstream", self.client, self.server)
@@ -162,6 +176,8 @@ class Link:
             side.abort()
         else:
             self.open = True
+            if self.proxy.reads:
+                self._read(joined=False)
             self.down.open()
             self.up.open()
             if self.early:
@@ -169,6 +185,29 @@ class Link:
                 self.early.clear()
             if self.early_end:
                 self.up.eof()
+
+    def _read(self, *, joined: bool) -> None:
+        self.conversation = Conversation(self, joined=joined)
+        self.up.reader, self.down.reader = self.conversation.up, self.conversation.down
+
+    def read_anew(self) -> None:
+        """The proxy's toxics of layer 7 have changed: begin to read, or tell whoever reads; or read no more."""
+        if not self.open:
+            return
+        if self.conversation is None:
+            if self.proxy.reads and not (self.up.done or self.down.done):
+                self._read(joined=True)
+                self.up.rebuild()
+                self.down.rebuild()
+        else:
+            self.conversation.toxics_changed()
+
+    def read_no_more(self) -> None:
+        """Nothing is held or half read: both directions go the short way again."""
+        self.conversation = self.up.reader = self.down.reader = None
+        for pipe in (self.up, self.down):
+            if not pipe.done:
+                pipe.rebuild()
 
     def _keep(self, data: bytes) -> None:
         """The client was faster than the upstream: keep one read, and read no more until it is there.

@@ -4,7 +4,7 @@ toxiproxy_proxy_received_bytes_total{direction,proxy,listener,upstream}   bytes 
 toxiproxy_proxy_sent_bytes_total{direction,proxy,listener,upstream}       bytes passed on
 brownout_toxic_connections_total{proxy,toxic,type,direction}              connections that a toxic struck
 brownout_toxic_bytes_total{…}        bytes that reached it
-brownout_toxic_fired_total{…}        times that it acted
+brownout_toxic_applied_total{…}        times that it acted
 brownout_proxy_connections{proxy}    connections that are open now
 brownout_proxy_accepted_total{proxy}             connections that were taken on
 brownout_proxy_refused_total{proxy}              those for which no descriptors were left (EMFILE, or nearly)
@@ -55,7 +55,9 @@ class _Traffic(Collector):
         reached = CounterMetricFamily(
             "brownout_toxic_bytes", "Bytes that reached a toxic.", labels=_TOXIC_LABELS
         )
-        fired = CounterMetricFamily("brownout_toxic_fired", "Times that a toxic acted.", labels=_TOXIC_LABELS)
+        applied = CounterMetricFamily(
+            "brownout_toxic_applied", "Times that a toxic acted.", labels=_TOXIC_LABELS
+        )
         for proxy in self._collection.proxies.values():
             for stream in _STREAMS:
                 labels = [stream, proxy.name, proxy.listen, proxy.upstream]
@@ -66,8 +68,8 @@ class _Traffic(Collector):
                 labels = [proxy.name, toxic.name, toxic.type, toxic.stream]
                 connections.add_metric(labels, toxic.counts.connections)
                 reached.add_metric(labels, toxic.counts.bytes)
-                fired.add_metric(labels, toxic.counts.fired)
-        yield from (received, sent, connections, reached, fired)
+                applied.add_metric(labels, toxic.counts.applied)
+        yield from (received, sent, connections, reached, applied)
 
 
 class _Connections(Collector):

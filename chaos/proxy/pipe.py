@@ -30,6 +30,7 @@ class Pipe:
         "ended",
         "link",
         "loop",
+        "reader",
         "received",
         "sent",
         "source",
@@ -44,6 +45,8 @@ class Pipe:
         self.source = source
         self.dest = dest
         self.stages: list[Stage] = []
+        self.reader: Stage | None = None
+        """What reads this direction as HTTP, a stage of no toxic, where layer 7 is wanted."""
         self.received = 0
         """Bytes read from the source."""
         self.chained = 0
@@ -156,8 +159,7 @@ class Pipe:
 
     def generator(self, toxic: Toxic) -> Random:
         """The seeded generator of this toxic on this stream of this connection."""
-        proxy = self.link.proxy
-        return draw.generator(proxy.seed, proxy.name, self.link.ordinal, toxic.name, self.stream)
+        return draw.generator(*self.link.proxy.drawn_by(toxic, self.link.ordinal))
 
     # --- the chain ------------------------------------------------------------------------------------------
 
@@ -169,17 +171,19 @@ class Pipe:
         proxy, ordinal = self.link.proxy, self.link.ordinal
         wanted = [toxic for toxic in proxy.chain(self.stream) if proxy.strikes(toxic, ordinal)]
         for stage in list(self.stages):
-            if stage.toxic not in wanted and stage in self.stages:
+            if stage is not self.reader and stage.toxic not in wanted and stage in self.stages:
                 stage.leave()
                 if stage in self.stages:  # leaving may have ended the connection, and the chain with it
                     self.stages.remove(stage)
                     self._relink()
         if self.done or self.closing:
             return  # nothing new strikes what is ending
-        present = {stage.toxic: stage for stage in self.stages}
+        present = {stage.toxic: stage for stage in self.stages if stage is not self.reader}
         added = [STAGES[toxic.type](toxic, self) for toxic in wanted if toxic not in present]
         present.update((stage.toxic, stage) for stage in added)
         self.stages = [present[toxic] for toxic in wanted]
+        if self.reader is not None:  # next to the upstream
+            self.stages.insert(len(self.stages) if self.stream == "upstream" else 0, self.reader)
         self._relink()
         for stage in added:
             stage.start()
@@ -197,7 +201,7 @@ class Pipe:
             return
         self.rebuild()
         for stage in self.stages:
-            if stage.toxic is toxic:
+            if stage is not self.reader and stage.toxic is toxic:
                 stage.update()
                 break
         self.regulate()

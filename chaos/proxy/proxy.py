@@ -10,19 +10,22 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from chaos.proxy import draw
 from chaos.proxy.address import BACKLOG, AddressError, begin_listening, bind, join, resolve, split
 from chaos.proxy.appointment import Appointment
 from chaos.proxy.descriptors import ceiling
+from chaos.proxy.layer7.hits import Hits
 from chaos.proxy.link import Link, Side
 from chaos.proxy.toxics.attributes import defaults
 from chaos.proxy.toxics.toxic import Stream, Toxic
 
 if TYPE_CHECKING:
+    from chaos.proxy.layer7.strike import Rule
     from chaos.proxy.log import Log
 
+Protocol = Literal["tcp", "http"]
 _ALL: Final[tuple[Stream, ...]] = ("upstream", "downstream")
 
 
@@ -37,10 +40,22 @@ class Traffic:
 
 
 class Proxy:
-    """`listen` is the address as bound once it has been; `ordinal` numbers the connections, from 0."""
+    """`listen` is the address as bound once it has been; `ordinal` numbers the connections, from 0.
+
+    With the `protocol` http every connection is read from its first byte, so that a toxic of layer 7 finds all
+    of them read already when it comes; with tcp only while there is one.
+    """
 
     def __init__(
-        self, name: str, listen: str, upstream: str, *, seed: int, loop: asyncio.AbstractEventLoop, log: Log
+        self,
+        name: str,
+        listen: str,
+        upstream: str,
+        *,
+        seed: int,
+        loop: asyncio.AbstractEventLoop,
+        log: Log,
+        protocol: Protocol = "tcp",
     ) -> None:
         self.name = name
         self.listen = listen
@@ -48,7 +63,13 @@ class Proxy:
         self.enabled = False
         self.seed = seed
         self.loop = loop
+        self.protocol = protocol
         self.toxics: list[Toxic] = []
+        self.layer7: tuple[tuple[Toxic, Rule], ...] = ()
+        """Those of layer 7 that act now."""
+        self.hits = Hits()
+        self.deliveries: set[asyncio.Task[None]] = set()
+        """Requests that are being delivered once more."""
         self.links: set[Link] = set()
         self.closed_traffic: dict[Stream, Traffic] = {"upstream": Traffic(), "downstream": Traffic()}
         self.closing: Appointment | None = None
@@ -75,6 +96,7 @@ class Proxy:
             "upstream": self.upstream,
             "enabled": self.enabled,
             "toxics": [t.as_dict() for stream in _ALL for t in self.toxics if t.stream == stream],
+            **({} if self.protocol == "tcp" else {"protocol": self.protocol}),
             **({} if self.closing is None else self.closing.as_dict()),
         }
 
@@ -132,6 +154,8 @@ class Proxy:
 
     def drop_links(self) -> None:
         """End all connections at once."""
+        for task in list(self.deliveries):
+            task.cancel()
         for link in list(self.links):
             link.abort()
 
@@ -188,7 +212,7 @@ class Proxy:
             self._log.warning("descriptors-exhausted", proxy=self.name, refused=self.refused + 1)
         self.refused += 1
 
-    async def dial(self, protocol: Callable[[], Side]) -> None:
+    async def dial(self, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
         """Connect to the upstream; its name is looked up now. Raises OSError."""
         host, port = split(self.upstream)
         try:
@@ -231,15 +255,23 @@ class Proxy:
 
     # --- toxics ---------------------------------------------------------------------------------------------
 
+    @property
+    def reads(self) -> bool:
+        """Whether connections are read as HTTP: always, or as a toxic of layer 7 is there or about to be."""
+        return self.protocol == "http" or any(toxic.rule is not None for toxic in self.toxics)
+
     def chain(self, stream: Stream) -> list[Toxic]:
-        """The toxics of a stream that act, in the order in which they began to."""
-        return [toxic for toxic in self.toxics if toxic.stream == stream and toxic.acts]
+        """The toxics of layer 4 of a stream that act, in the order in which they began to."""
+        return [t for t in self.toxics if t.stream == stream and t.rule is None and t.acts]
 
     def strikes(self, toxic: Toxic, ordinal: int) -> bool:
         """Whether `toxic` strikes the `ordinal`-th connection; the same for as long as its toxicity is."""
-        if toxic.toxicity >= 1:
-            return True
-        return draw.uniform(self.seed, self.name, ordinal, toxic.name, toxic.stream) < toxic.toxicity
+        return toxic.toxicity >= 1 or draw.uniform(*self.drawn_by(toxic, ordinal)) < toxic.toxicity
+
+    def drawn_by(self, toxic: Toxic, ordinal: int) -> tuple[int, str, int, str, str]:
+        """What `toxic` draws by for the `ordinal`-th connection; a `draw` of its own stands for the proxy too."""
+        seed = self.seed if toxic.seed is None else toxic.seed
+        return seed, "" if toxic.draw else self.name, ordinal, toxic.key, toxic.stream
 
     def toxic(self, name: str) -> Toxic | None:
         """The toxic of that name."""
@@ -248,7 +280,7 @@ class Proxy:
     def add(self, toxic: Toxic) -> None:
         """Put `toxic` at the end of its stream's chain, on open connections too."""
         self.toxics.append(toxic)
-        self._rebuild(toxic.stream)
+        self._rebuild(toxic)
 
     def add_at(self, toxic: Toxic, at_ms: float) -> None:
         """Have `toxic` act from a time on (Unix milliseconds); until then it is only listed."""
@@ -259,11 +291,15 @@ class Proxy:
 
         self.toxics.append(toxic)
         toxic.appointment = Appointment(at_ms, self.loop, begin)
+        if toxic.rule is not None:
+            self._rebuild(toxic)  # what is to be struck then is read from now on
 
-    def change(self, toxic: Toxic, attributes: dict[str, int], toxicity: float) -> None:
-        """Give `toxic` other values, on open connections too."""
+    def change(self, toxic: Toxic, attributes: dict[str, Any], toxicity: float) -> None:
+        """Give `toxic` other values, on open connections too; at layer 7 for the messages that come."""
         toxic.attributes = {**defaults(toxic.type), **attributes}
         toxic.toxicity = toxicity
+        if toxic.rule is not None:
+            return
         for link in list(self.links):
             (link.up if toxic.stream == "upstream" else link.down).update(toxic)
 
@@ -272,13 +308,18 @@ class Proxy:
         if toxic.appointment is not None:
             toxic.appointment.cancel()
         self.toxics.remove(toxic)
-        self._rebuild(toxic.stream)
+        self._rebuild(toxic)
 
     def remove_all(self) -> None:
         """Take all toxics away."""
         for toxic in list(self.toxics):
             self.remove(toxic)
 
-    def _rebuild(self, stream: Stream) -> None:
+    def _rebuild(self, toxic: Toxic) -> None:
+        if toxic.rule is not None:
+            self.layer7 = tuple((t, t.rule) for t in self.toxics if t.rule is not None and t.acts)
+            for link in list(self.links):
+                link.read_anew()
+            return
         for link in list(self.links):
-            (link.up if stream == "upstream" else link.down).rebuild_if_open()
+            (link.up if toxic.stream == "upstream" else link.down).rebuild_if_open()

@@ -80,8 +80,8 @@ def test_two_at_the_very_same_time_cannot_be_told_apart() -> None:
 def test_the_proxys_count_tells_them_apart() -> None:
     """One that struck nothing is no rival, and is not credited with the other's effect."""
     counts = {
-        "real": {"connections": 9, "bytes": 9, "fired": 40},
-        "idle": {"connections": 0, "bytes": 0, "fired": 0},
+        "real": {"connections": 9, "bytes": 9, "applied": 40},
+        "idle": {"connections": 0, "bytes": 0, "applied": 0},
     }
     effects = run({"real": (3, 9), "idle": (3, 9)}, slow=(3, 9), counts=counts)
     assert effects["real"].outcome.passes
@@ -91,7 +91,7 @@ def test_the_proxys_count_tells_them_apart() -> None:
 
 def test_counts_alone_are_evidence_where_telemetry_cannot_tell() -> None:
     """Two that always overlap and were both counted to act have both acted."""
-    counted = {"connections": 9, "bytes": 9, "fired": 40}
+    counted = {"connections": 9, "bytes": 9, "applied": 40}
     effects = run({"a": (3, 9), "b": (3, 9)}, slow=(3, 9), counts={"a": counted, "b": counted})
     assert all(effect.outcome.passes for effect in effects.values())
     assert "40 times on 9 connections" in effects["a"].reason

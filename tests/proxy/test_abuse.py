@@ -288,9 +288,9 @@ def held(scene: Scene, type: str, stream: str, how_many: int) -> tuple[str, list
         pair[sender].sendall(b"hello")
         if type == "slow_close":
             pair[sender].shutdown(socket.SHUT_WR)
-    acted = "fired" if type == "slow_close" else "bytes"
+    acted = "applied" if type == "slow_close" else "bytes"
     until(
-        lambda: scene.counts(path)[acted] >= how_many * (1 if acted == "fired" else 5), "the toxic's effect"
+        lambda: scene.counts(path)[acted] >= how_many * (1 if acted == "applied" else 5), "the toxic's effect"
     )
     return path, pairs
 

@@ -10,7 +10,7 @@ def counts(place, path):
 
 
 @pytest.mark.parametrize(
-    ("type", "attributes", "fired"),
+    ("type", "attributes", "applied"),
     [
         ("noop", {}, 0),
         ("latency", {"latency": 5}, 1),
@@ -20,12 +20,12 @@ def counts(place, path):
         ("limit_data", {"bytes": 5}, 1),
     ],
 )
-def test_what_a_toxic_did_is_counted(own_place, wire, type, attributes, fired):
+def test_what_a_toxic_did_is_counted(own_place, wire, type, attributes, applied):
     """Connections struck, bytes that reached it, and the times that it acted."""
     path = own_place.toxic(type, **attributes)
-    assert counts(own_place, path) == {"connections": 0, "bytes": 0, "fired": 0}
+    assert counts(own_place, path) == {"connections": 0, "bytes": 0, "applied": 0}
     wire.ask(own_place.connect())
-    assert counts(own_place, path) == {"connections": 1, "bytes": 5, "fired": fired}
+    assert counts(own_place, path) == {"connections": 1, "bytes": 5, "applied": applied}
 
 
 def test_a_reset_is_counted_once(own_place, wire):
@@ -35,7 +35,7 @@ def test_a_reset_is_counted_once(own_place, wire):
         sock = own_place.connect()
         sock.sendall(b"hello")
         wire.ending(sock)
-    assert counts(own_place, path) == {"connections": 3, "bytes": 15, "fired": 3}
+    assert counts(own_place, path) == {"connections": 3, "bytes": 15, "applied": 3}
 
 
 def test_slow_close_counts_the_closes_that_it_delayed(own_place, wire):
@@ -43,15 +43,15 @@ def test_slow_close_counts_the_closes_that_it_delayed(own_place, wire):
     path = own_place.toxic("slow_close", "upstream", delay=10)
     with own_place.connect() as sock:
         wire.ask(sock)
-        assert counts(own_place, path)["fired"] == 0
-    wire.until(lambda: counts(own_place, path)["fired"] == 1)
+        assert counts(own_place, path)["applied"] == 0
+    wire.until(lambda: counts(own_place, path)["applied"] == 1)
 
 
 def test_who_is_not_struck_is_not_counted(own_place, wire):
     """A fault that struck nobody has counts of 0."""
     path = own_place.toxic("latency", toxicity=0, latency=100)
     wire.ask(own_place.connect())
-    assert counts(own_place, path) == {"connections": 0, "bytes": 0, "fired": 0}
+    assert counts(own_place, path) == {"connections": 0, "bytes": 0, "applied": 0}
 
 
 def test_metrics_are_served_when_asked_for(own_place, wire):
@@ -78,4 +78,4 @@ def test_metrics_are_served_when_asked_for(own_place, wire):
         assert value("toxiproxy_proxy_sent_bytes_total", direction) == 5
     assert value("brownout_toxic_connections_total", "downstream") == 1
     assert value("brownout_toxic_bytes_total", "downstream") == 5
-    assert value("brownout_toxic_fired_total", "downstream") == 1
+    assert value("brownout_toxic_applied_total", "downstream") == 1

@@ -121,7 +121,7 @@ def test_slow_close_can_be_removed_while_it_holds_a_close(api, upstream, wire):
         if not api.embedded:
             time.sleep(0.2)
         else:
-            wire.until(lambda: api.request("GET", f"{path}/counts").json["fired"])
+            wire.until(lambda: api.request("GET", f"{path}/counts").json["applied"])
         api.request("DELETE", path)
         assert wire.ending(sock) == "FIN"
 

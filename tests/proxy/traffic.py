@@ -265,7 +265,7 @@ class Traffic(RuleBasedStateMachine):
         )
 
     def _exact(self, connection: Connection) -> bool:
-        """Whether FIN and RST must agree: a reset has fired, or none was ever there (the difference `linger`)."""
+        """Whether FIN and RST must agree: a reset has applied, or none was ever there (the difference `linger`)."""
         return connection.struck or not connection.ever_reset
 
     def _describe(self) -> str:

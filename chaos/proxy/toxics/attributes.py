@@ -1,4 +1,4 @@
-"""The attributes of each toxic type and the values that they may take.
+"""The attributes of each toxic type and the values that they may take; those of layer 7: see its catalogue.
 
 Pure, and shared with the client, which checks before it sends: stock Toxiproxy crashes as a whole on some of
 what is refused here (bandwidth rate -1, slicer without a size or with a variation above it, huge jitter).
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from chaos.proxy.layer7 import catalogue
 
 _MILLISECONDS_MAX: Final = 2**31 - 1  # 24 days; far below what a timer can hold
 _BYTES_MAX: Final = 2**53
@@ -40,13 +42,27 @@ ATTRIBUTES: Final[dict[str, tuple[Attribute, ...]]] = {
 }
 
 
-def defaults(toxic_type: str) -> dict[str, int]:
-    """All attributes of a known type, at 0."""
+def known(toxic_type: str) -> bool:
+    """Whether there is such a type."""
+    return toxic_type in ATTRIBUTES or toxic_type in catalogue.LAYER7
+
+
+def names(toxic_type: str) -> tuple[str, ...]:
+    """The names of a known type's attributes."""
+    return tuple(defaults(toxic_type))
+
+
+def defaults(toxic_type: str) -> dict[str, Any]:
+    """All attributes of a known type; 0 at layer 4."""
+    if toxic_type in catalogue.LAYER7:
+        return catalogue.defaults(toxic_type)
     return {attribute.name: 0 for attribute in ATTRIBUTES[toxic_type]}
 
 
-def problem(toxic_type: str, attributes: Mapping[str, int]) -> str | None:
+def problem(toxic_type: str, attributes: Mapping[str, Any]) -> str | None:
     """What is wrong with `attributes` (all of them, of a known type) in one sentence, or None."""
+    if toxic_type in catalogue.LAYER7:
+        return catalogue.problem(toxic_type, attributes)
     for attribute in ATTRIBUTES[toxic_type]:
         value = attributes.get(attribute.name, 0)
         if not attribute.least <= value <= attribute.most:

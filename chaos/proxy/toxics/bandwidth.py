@@ -26,13 +26,14 @@ class Bandwidth(HoldingStage):
         self.head_due: float | None = None
 
     def _piece(self) -> int:
-        return max(1, min(len(self.queue[0][0]), self.toxic.attributes["rate"] * 100))
+        rate: int = self.toxic.attributes["rate"]
+        return max(1, min(len(self.queue[0][0]), rate * 100))
 
     def due(self) -> float:
         """When the line has carried the head's next piece."""
         if self.head_due is None:
             rate = self.toxic.attributes["rate"]
-            self.toxic.counts.fired += 1
+            self.toxic.counts.applied += 1
             seconds = self._piece() / (rate * 1000) if rate else math.inf
             self.head_due = max(self.line_free, time.monotonic()) + seconds
         return self.head_due

@@ -38,7 +38,7 @@ class Latency(HoldingStage):
                 self.random = self.pipe.generator(self.toxic)
             delay_ms += self.random.uniform(-jitter, jitter)
         if delay_ms > 0:
-            self.toxic.counts.fired += 1
+            self.toxic.counts.applied += 1
             at += delay_ms / 1000
         self.last = max(at, self.last)
         super().enqueue(data, self.last)

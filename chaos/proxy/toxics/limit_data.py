@@ -28,5 +28,5 @@ class LimitData(Stage):
         if data:
             self.next.feed(data, at)
         if len(data) == room and not self.pipe.done:
-            self.toxic.counts.fired += 1
+            self.toxic.counts.applied += 1
             self.pipe.close(self)

@@ -41,7 +41,7 @@ class ResetPeer(Stage):
 
     def _fire(self) -> None:
         self.timer = None
-        self.toxic.counts.fired += 1
+        self.toxic.counts.applied += 1
         self.pipe.reset()
 
     def accepting(self) -> bool:

@@ -28,7 +28,7 @@ class Slicer(HoldingStage):
     def enqueue(self, data: bytes, at: float) -> None:
         """Queue the pieces of `data`."""
         cuts = self._cuts(len(data))
-        self.toxic.counts.fired += len(cuts) - 1
+        self.toxic.counts.applied += len(cuts) - 1
         start = 0
         for cut in cuts:
             super().enqueue(data[start:cut], at)

@@ -26,7 +26,7 @@ class SlowClose(Stage):
         if self.ending:
             return
         self.ending = True
-        self.toxic.counts.fired += 1
+        self.toxic.counts.applied += 1
         self.timer = self.pipe.loop.call_later(self.toxic.attributes["delay"] / 1000, self._pass_on)
 
     def _pass_on(self) -> None:

@@ -29,13 +29,13 @@ class Timeout(Stage):
 
     def _fire(self) -> None:
         self.timer = None
-        self.toxic.counts.fired += 1
+        self.toxic.counts.applied += 1
         self.pipe.close(self)
 
     def feed(self, data: bytes, at: float) -> None:
         """Swallow it, and start the time again."""
         self.toxic.counts.bytes += len(data)
-        self.toxic.counts.fired += 1
+        self.toxic.counts.applied += 1
         self.start()
 
     def end(self) -> None:

@@ -1,0 +1,68 @@
+"""A stage that reads one direction of a connection; see `conversation`.
+
+It is of no toxic, so nothing is counted for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaos.proxy.toxics.stage import Ends, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Reader(Stage):
+    """Takes bytes apart into messages by `state`, which takes what there is and gives back what it left.
+
+    While `blocked`, what comes is held. `held` is bounded by the reader before it, which stops when this one
+    does not accept.
+    """
+
+    __slots__ = ("blocked", "busy", "ending", "held", "state")
+
+    state: Callable[[bytes], bytes]
+
+    def __init__(self, pipe: Ends) -> None:
+        self.pipe = pipe
+        self.held = b""
+        self.blocked = False
+        self.busy = False
+        self.ending = False
+
+    def feed(self, data: bytes, at: float) -> None:
+        """Read `data`, unless something before it is being waited for."""
+        if self.held:
+            data = self.held + data
+            self.held = b""
+        if self.busy:  # called from within itself
+            self.held = data
+            return
+        self.busy = True
+        try:
+            while data and not self.blocked:
+                left = self.state(data)
+                if len(left) == len(data):  # not enough of it for a step
+                    data = left
+                    break
+                data = left
+        finally:
+            self.busy = False
+        self.held = data + self.held if self.held else data
+
+    def resume(self) -> None:
+        """What was waited for has come: go on with what is held."""
+        self.blocked = False
+        if self.held:
+            self.feed(b"", 0.0)
+        if self.ending and not self.blocked:
+            self.ending = False
+            self.end()
+        if not self.pipe.done:
+            self.prev.ready()
+
+    def stop(self) -> None:
+        """The connection has ended."""
+        self.held = b""
+        self.blocked = True

@@ -1,0 +1,113 @@
+"""Whether a toxic of layer 7 strikes a message, and the record of that it did."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from chaos.proxy.layer7.catalogue import Protocol
+from chaos.proxy.layer7.hits import Hit, Hits
+from chaos.proxy.layer7.identity import IdFrom, Ordinals, Persist, uniform
+from chaos.proxy.layer7.where import Where
+
+if TYPE_CHECKING:
+    from chaos.proxy.toxics.toxic import Toxic
+
+
+@dataclass(slots=True)
+class Rule:
+    """What a toxic of layer 7 has besides its attributes. `fitted` counts the messages that `where` fitted,
+    `kept` is what the type keeps of those that it struck.
+    """
+
+    protocol: Protocol
+    where: Where = field(default_factory=Where)
+    id: IdFrom = field(default_factory=IdFrom)
+    persist: Persist = "none"
+    ordinals: Ordinals = field(default_factory=Ordinals)
+    fitted: int = 0
+    kept: deque[Any] = field(default_factory=deque)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What was given, for the API."""
+        return {
+            **({"where": where} if (where := self.where.as_dict()) else {}),
+            **({"id": ident} if (ident := self.id.as_dict()) else {}),
+            **({} if self.persist == "none" else {"persist": self.persist}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What there is to know of a message. `identify` gives its id and its attempt (None: not told)."""
+
+    what: str
+    connection: int
+    identify: Callable[[IdFrom], tuple[str, int | None]]
+    trace: str = ""
+    size: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Strike:
+    """One message that `toxic` strikes. `attributes` are as they were when it was struck."""
+
+    toxic: Toxic
+    hit: Hit
+    seed: int
+    attributes: dict[str, Any]
+
+    def applied(self, what: str, size: int = 0) -> None:
+        """The toxic has done `what`, to `size` bytes; the first time counts."""
+        if not self.hit.applied:
+            self.toxic.counts.applied += 1
+            self.hit.applied = what
+        self.toxic.counts.bytes += size
+        self.hit.bytes += size
+
+    def uniform(self, purpose: str) -> float:
+        """A number in [0, 1) for this message alone."""
+        hit = self.hit
+        return uniform(self.seed, f"{self.toxic.key}\0{purpose}", hit.id, hit.attempt, hit.ordinal)
+
+    def delay_s(self) -> float:
+        """`delay`, give or take a uniform `jitter`, in seconds."""
+        jitter = self.attributes["jitter"]
+        delay = self.attributes["delay"] + (2 * self.uniform("jitter") - 1) * jitter
+        return float(max(0.0, delay)) / 1000
+
+
+def strike(toxic: Toxic, rule: Rule, seed: int, hits: Hits, message: Message) -> Strike | None:
+    """Whether `toxic` strikes a message that its `where` fits; counts it, and records it if so."""
+    toxic.counts.matched += 1
+    rule.fitted += 1
+    seed = seed if toxic.seed is None else toxic.seed
+    ident, told = message.identify(rule.id)
+    attempt = told or 0
+    ordinal = rule.ordinals.next(ident, attempt) if ident else rule.fitted - 1
+    if not rule.where.counted(rule.fitted):
+        return None
+    if toxic.toxicity < 1:
+        drawn = attempt, ordinal
+        if rule.persist == "request":
+            drawn = 0, 0 if told is None else ordinal
+        if uniform(seed, toxic.key, ident, *drawn) >= toxic.toxicity:
+            return None
+    hit = Hit(
+        number=hits.next_number(),
+        at_ms=round(time.time() * 1000, 3),
+        toxic=toxic.name,
+        type=toxic.type,
+        stream=toxic.stream,
+        what=message.what,
+        id=ident,
+        attempt=attempt,
+        ordinal=ordinal,
+        connection=message.connection,
+        trace=message.trace,
+    )
+    hits.add(hit)
+    return Strike(toxic, hit, seed, dict(toxic.attributes))
