@@ -6,86 +6,53 @@ Exit codes: 0 all bars met, 1 one missed, 2 a binary is missing, 3 the measureme
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import requests
 
-from benchmarks.bars import Bar, efficiency_bar, error_bar, report, tail_bar
-from benchmarks.machine import MissingError, binaries, cores
-from benchmarks.nginx import nginx
+from benchmarks.bars import (
+    READ_EFFICIENCY_AIM,
+    READ_EFFICIENCY_LEAST,
+    READ_TAIL_MOST,
+    Bar,
+    added_bar,
+    efficiency_bar,
+    error_bar,
+    frames_bar,
+    report,
+    tail_bar,
+)
+from benchmarks.machine import MissingError, cores
+from benchmarks.place import KINDS, LARGE, SMALL, Place, place
 from benchmarks.precision import LATENCY_MS, Subject, measure
-from benchmarks.rounds import Contestant, Series, compete, efficiency, table, tail
-from benchmarks.servers import Server, embedded, renewing, toxiproxy
+from benchmarks.rounds import compete, efficiency, table, tail
+from benchmarks.streams import STREAMS, events_table, frames_table, take
 from benchmarks.wrk import Load
 
-SMALL: Final = 200
-LARGE: Final = 65_536
 _PACED_THINK_MS: Final = 12
 """At 50 connections about 4,000 requests a second, far from what any of them can do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The upstream, both servers in front of it, and the core that drives them."""
-
-    upstream: str
-    upstream_pid: int
-    servers: tuple[Server, Server]
-    listen: dict[str, str]
-    core: int
-
-    def contestants(self, size: int) -> list[Contestant]:
-        """Direct, and each server without a toxic and with `latency` 0."""
-        theirs, ours = self.servers
-        made = [Contestant("direct (CPU: nginx)", f"http://{self.upstream}/{size}", self.upstream_pid)]
-        for kind, rest in (("plain", ""), ("zero", ", latency 0")):
-            made += [
-                Contestant(theirs.name + rest, self.url(theirs, kind, size), theirs.pid),
-                Contestant(ours.name + rest, self.url(ours, kind, size), ours.pid, theirs.name + rest),
-            ]
-        return made
-
-    def url(self, server: Server, kind: str, size: int) -> str:
-        """Where a body of `size` is behind one of the server's proxies."""
-        return f"http://{self.listen[server.name + kind]}/{size}"
+_FRAMES: Final = {"echo": 50, "push": 10}
+"""Connections: with one message under way each, and with as many as there is room for."""
 
 
-@contextlib.contextmanager
-def place() -> Iterator[Place]:
-    """Start everything. Raises MissingError naming all that is missing, OSError."""
-    binaries("nginx", "wrk", "taskset", "toxiproxy-server")
-    driver, proxies = cores()
-    with (
-        nginx(driver, (SMALL, LARGE)) as upstream,
-        toxiproxy(proxies) as theirs,
-        embedded(proxies) as ours,
-        renewing(ours),
-    ):
-        listen = {}
-        for server in (theirs, ours):
-            for kind, latency_ms in (("plain", None), ("zero", 0), ("delayed", LATENCY_MS)):
-                listen[server.name + kind] = server.proxy(kind, upstream.address)
-                if latency_ms is not None:
-                    server.toxic(kind, "latency", latency=latency_ms)
-        yield Place(upstream.address, upstream.pid, (theirs, ours), listen, driver)
-
-
-def _print(title: str, series: dict[str, Series]) -> None:
-    print(f"\n{title}")
-    for line in table(series):
-        print(f"  {line}")
+def _print(title: str, lines: Sequence[str]) -> None:
+    print(f"\n{title}; load average {os.getloadavg()[0]:.2f}")
+    for line in lines:
+        print(f"  {line}", flush=True)
 
 
 def _requests(place: Place, options: argparse.Namespace) -> list[Bar]:
     load = Load(options.connections, options.seconds)
-    series = compete(place.contestants(SMALL), load, options.rounds, place.core)
-    _print(f"{SMALL}-byte bodies, {load.connections} connections at full rate", series)
+    series = compete(
+        place.contestants(place.web, f"/{SMALL}", "plain", "zero"), load, options.rounds, place.core
+    )
+    _print(f"{SMALL}-byte bodies, {load.connections} connections at full rate", table(series))
     plain = series["embedded"], series["Toxiproxy"]
     zero = series["embedded, latency 0"], series["Toxiproxy, latency 0"]
     return [
@@ -97,21 +64,31 @@ def _requests(place: Place, options: argparse.Namespace) -> list[Bar]:
 
 def _paced(place: Place, options: argparse.Namespace) -> list[Bar]:
     load = Load(options.connections, options.seconds, _PACED_THINK_MS)
-    series = compete(place.contestants(SMALL), load, options.rounds, place.core)
-    _print(f"{SMALL}-byte bodies, {load.connections} connections, the same moderate rate for all", series)
+    series = compete(
+        place.contestants(place.web, f"/{SMALL}", "plain", "zero"), load, options.rounds, place.core
+    )
+    _print(
+        f"{SMALL}-byte bodies, {load.connections} connections, the same moderate rate for all", table(series)
+    )
     return []
 
 
 def _bodies(place: Place, options: argparse.Namespace) -> list[Bar]:
     load = Load(options.connections, options.seconds)
-    series = compete(place.contestants(LARGE), load, options.rounds, place.core)
-    _print(f"{LARGE:,}-byte bodies, {load.connections} connections at full rate (no bar)", series)
+    series = compete(
+        place.contestants(place.web, f"/{LARGE}", "plain", "zero"), load, options.rounds, place.core
+    )
+    _print(f"{LARGE:,}-byte bodies, {load.connections} connections at full rate (no bar)", table(series))
     return []
 
 
 def _precision(place: Place, options: argparse.Namespace) -> list[Bar]:
     subjects = [
-        Subject(server.name, place.listen[server.name + "delayed"], place.listen[server.name + "plain"])
+        Subject(
+            server.name,
+            place.address(server, "delayed", place.web),
+            place.address(server, "plain", place.web),
+        )
         for server in place.servers
     ]
     found = measure(subjects, options.samples, options.rounds, f"/{SMALL}", place.core)
@@ -123,11 +100,59 @@ def _precision(place: Place, options: argparse.Namespace) -> list[Bar]:
     return [error_bar(found[place.servers[1].name])]
 
 
+def _http(place: Place, options: argparse.Namespace) -> list[Bar]:
+    load = Load(options.connections, options.seconds)
+    read = ("http", "http-never", "http-percent")
+    contestants = place.contestants(place.web, f"/{SMALL}", "plain", *read)
+    series = compete(contestants, load, options.rounds, place.core)
+    title = f"{SMALL}-byte bodies, {load.connections} connections at full rate, read as HTTP"
+    _print(title, table(series))
+    bars = []
+    for name in read:
+        pair = series["embedded" + KINDS[name].says], series["Toxiproxy"]
+        what = KINDS[name].says.removeprefix(", ")
+        bars += [
+            efficiency_bar(what, efficiency(*pair), READ_EFFICIENCY_LEAST, READ_EFFICIENCY_AIM),
+            tail_bar(f"{what}, {load.connections} connections", tail(*pair), READ_TAIL_MOST),
+        ]
+    return bars
+
+
+def _streams(place: Place, options: argparse.Namespace) -> list[Bar]:
+    contestants = place.contestants(place.feed, "/events", "plain", "http", "sse-never", "sse-all")
+    takings = take(contestants, "events", STREAMS, options.rounds, options.seconds, place.core)
+    _print(f"{STREAMS} event streams of 20 events a second", events_table(takings))
+    return [
+        added_bar(name, one.added_ms(takings[0])[1])
+        for one in takings
+        if (name := one.contestant.name).startswith("embedded,")
+    ]
+
+
+def _frames(place: Place, options: argparse.Namespace) -> list[Bar]:
+    bars = []
+    for what, connections in _FRAMES.items():
+        contestants = place.contestants(
+            place.feed, f"/{what}", "plain", "http", "ws-never", "ws-json", "ws-percent"
+        )
+        takings = take(contestants, what, connections, options.rounds, options.seconds, place.core)
+        _print(f"WebSocket messages of 200 bytes, {what}, {connections} connections", frames_table(takings))
+        bars += [
+            frames_bar(f"{name.removeprefix('embedded, ')}, {what}", one.per_cpu_s())
+            for one in takings
+            if (name := one.contestant.name).startswith("embedded,")
+        ]
+    return bars
+
+
 _PARTS: Final[dict[str, Callable[[Place, argparse.Namespace], list[Bar]]]] = {
     "requests": _requests,
     "paced": _paced,
     "bodies": _bodies,
     "precision": _precision,
+    "http": _http,
+    "streams": _streams,
+    "frames": _frames,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.machine import cpu_s
@@ -65,11 +65,16 @@ def compete(contestants: Sequence[Contestant], load: Load, rounds: int, core: in
     series = {contestant.name: Series(contestant) for contestant in contestants}
     for contestant in contestants:
         drive(contestant.url, Load(load.connections, 1, load.think_ms), core)  # to warm up
+    for contestant in in_turn(contestants, rounds):
+        series[contestant.name].rounds.append(_round(contestant, load, core))
+    return series
+
+
+def in_turn(contestants: Sequence[Contestant], rounds: int) -> Iterator[Contestant]:
+    """All of them, `rounds` times, each round beginning with another."""
     for number in range(rounds):
         first = number % len(contestants)
-        for contestant in [*contestants[first:], *contestants[:first]]:
-            series[contestant.name].rounds.append(_round(contestant, load, core))
-    return series
+        yield from (*contestants[first:], *contestants[:first])
 
 
 def _round(contestant: Contestant, load: Load, core: int) -> Round:
@@ -83,12 +88,12 @@ def _round(contestant: Contestant, load: Load, core: int) -> Round:
 def table(series: dict[str, Series]) -> list[str]:
     """One line for each contestant, medians; ratios to its rival's figures of the same rounds."""
     lines = [
-        f"{'':24}{'requests/s':>11}{'CPU-s/10k':>11}{'p50 ms':>8}{'p99 ms':>8}"
+        f"{'':30}{'requests/s':>11}{'CPU-s/10k':>11}{'p50 ms':>8}{'p99 ms':>8}"
         f"  {'requests/CPU-s, ratio':22}{'p99, ratio':22}"
     ]
     for name, one in series.items():
         line = (
-            f"{name:24}{one.median(lambda r: r.rate):11.0f}{one.median(lambda r: r.cpu_s):11.3f}"
+            f"{name:30}{one.median(lambda r: r.rate):11.0f}{one.median(lambda r: r.cpu_s):11.3f}"
             f"{one.median(lambda r: r.p50_ms):8.2f}{one.median(lambda r: r.p99_ms):8.2f}"
         )
         if one.contestant.rival:

@@ -35,16 +35,18 @@ class Server:
         reply.raise_for_status()
         return reply
 
-    def proxy(self, name: str, upstream: str) -> str:
+    def proxy(self, name: str, upstream: str, **rest: object) -> str:
         """A new proxy on a free port, leased where the server can; its address."""
-        body: dict[str, object] = {"name": name, "listen": "127.0.0.1:0", "upstream": upstream}
+        body: dict[str, object] = {"name": name, "listen": "127.0.0.1:0", "upstream": upstream, **rest}
         if self.leases:
             body["lease"] = {"holder": HOLDER, "ttl_ms": LEASE_MS}
         return str(self.call("POST", "/proxies", body).json()["listen"])
 
-    def toxic(self, proxy: str, kind: str, **attributes: int) -> None:
-        """Add a toxic, on the way to the client, leased where the server can."""
-        body: dict[str, object] = {"type": kind, "attributes": attributes}
+    def toxic(
+        self, proxy: str, kind: str, attributes: Mapping[str, object] | None = None, **rest: object
+    ) -> None:
+        """Add a toxic, on its usual stream, leased where the server can; `rest` is what is not an attribute."""
+        body: dict[str, object] = {"type": kind, "attributes": attributes or {}, **rest}
         if self.leases:
             body["lease"] = {"holder": HOLDER, "ttl_ms": LEASE_MS}
         self.call("POST", f"/proxies/{proxy}/toxics", body)

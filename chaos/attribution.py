@@ -4,7 +4,8 @@ A fault is credited only with what its own coming changed: the time in which it 
 one in which exactly the other faults were (the baseline, when there were none). Where there is no such time,
 the proxy's own count of it is the evidence; without that, the fault cannot be told apart. What answers
 nothing while it is in place (a process that is paused) is seen in what comes right after it. A fault of which
-the proxy counted that it struck nothing did nothing, whatever the telemetry shows.
+the proxy counted that it struck nothing did nothing, whatever the telemetry shows; at layer 7 its count of
+messages is the evidence, unless the experiment asks for another.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from slo.evidence import judge_effect
 from slo.finding import Finding, Window
 from slo.objective import Phase
 from slo.outcome import Outcome
+from slo.wording import counted
 
 SHORTEST_S = 0.9
 """Windows shorter than this hold too few reports (the load sends one every 500 ms) to be compared."""
@@ -39,6 +41,7 @@ class _Placed:
     until: float = 0.0
     failed: str = ""
     counts: Mapping[str, int] | None = None
+    in_vain: int = 0
 
     @property
     def struck_nothing(self) -> bool:
@@ -50,13 +53,18 @@ class _Placed:
         return Window(start=self.injected or 0.0, end=self.until)
 
 
-def fault_reports(evidence: Evidence, spans: Mapping[Phase, PhaseSpan]) -> tuple[FaultReport, ...]:
-    """Every fault of the plan, with the finding of its effect where it was injected or refused."""
-    placed = [_placed(fault, evidence.events) for fault in evidence.plan.faults]
+def fault_reports(
+    evidence: Evidence, spans: Mapping[Phase, PhaseSpan], in_vain: Mapping[str, int]
+) -> tuple[FaultReport, ...]:
+    """Every fault of the plan, with the finding of its effect where it was injected or refused.
+
+    `in_vain` is how many messages each fault at layer 7 struck without an effect, by the record.
+    """
+    placed = [_placed(fault, evidence.events, in_vain.get(fault.name, 0)) for fault in evidence.plan.faults]
     return tuple(_report(one, placed, evidence, spans) for one in placed)
 
 
-def _placed(fault: PlannedFault, events: Iterable[Event]) -> _Placed:
+def _placed(fault: PlannedFault, events: Iterable[Event], in_vain: int) -> _Placed:
     injected = healed = counts = None
     failed, last = "", 0.0
     for event in events:
@@ -70,7 +78,7 @@ def _placed(fault: PlannedFault, events: Iterable[Event]) -> _Placed:
                 healed, counts = event.t, event.counts
             case _:
                 pass
-    return _Placed(fault, injected, healed, last if healed is None else healed, failed, counts)
+    return _Placed(fault, injected, healed, last if healed is None else healed, failed, counts, in_vain)
 
 
 def _report(
@@ -78,7 +86,7 @@ def _report(
 ) -> FaultReport:
     fault, effect = placed.fault, None
     if placed.injected is not None and "baseline" in spans:
-        effect = _effect(placed, everything, evidence, spans["baseline"])
+        effect = _warned(placed, _effect(placed, everything, evidence, spans["baseline"]))
     elif placed.failed:
         effect = _unseen(placed, f"fault {fault.name} could not be injected: {placed.failed}")
     return FaultReport(
@@ -87,7 +95,11 @@ def _report(
         type=fault.type,
         stream=fault.stream,
         toxicity=fault.toxicity,
-        attributes={name: float(value) for name, value in fault.attributes.items()},
+        attributes={
+            name: float(value) if isinstance(value, int) and not fault.layer7 else value
+            for name, value in fault.attributes.items()
+        },
+        where=fault.where,
         means=_means(fault),
         injected_at=placed.injected,
         healed_at=placed.healed,
@@ -107,7 +119,9 @@ def _effect(placed: _Placed, everything: list[_Placed], evidence: Evidence, base
     fault = placed.fault
     lead = f"fault {fault.name} at {fault.place} had no observable effect"
     if placed.struck_nothing:
-        return _unseen(placed, f"{lead}: the proxy counted that it struck nothing")
+        return _unseen(placed, f"{lead}: {_why_nothing(placed)}")
+    if fault.layer7 and not fault.effects:
+        return _by_own_count(placed)
     rivals = [
         other
         for other in everything
@@ -154,14 +168,64 @@ def _unseen(placed: _Placed, reason: str, found: Finding | None = None) -> Findi
     )
 
 
+def _why_nothing(placed: _Placed) -> str:
+    """What the proxy counted of a fault that did nothing."""
+    if not placed.fault.layer7:
+        return "the proxy counted that it struck nothing"
+    counts = placed.counts or {}
+    matched, unread = counts.get("matched", 0), counts.get("unread", 0)
+    fitted = "`where` fitted " if placed.fault.where else "there came "
+    if not matched:
+        said = f"{fitted}no message"
+    elif placed.in_vain:
+        said = f"{fitted}{counted(matched, 'message')}, and it struck {placed.in_vain} of them in vain"
+    else:
+        said = f"{fitted}{counted(matched, 'message')}, and none was struck"
+    return f"{said}; {_not_read(unread)}" if unread else said
+
+
+def _not_read(unread: int) -> str:
+    what = counted(unread, "connection or message", "connections or messages")
+    return f"{what} could not be read: no HTTP/1.1?"
+
+
+def _warned(placed: _Placed, effect: Finding) -> Finding:
+    """With a warning where some of what passed could not be read, which is never left out in silence."""
+    unread = (placed.counts or {}).get("unread", 0)
+    if not unread or not effect.outcome.passes:
+        return effect
+    reason = f"{effect.reason}; it may have missed some, as {_not_read(unread)}"
+    return effect.model_copy(update={"outcome": Outcome.WARN, "reason": reason})
+
+
+def _by_own_count(placed: _Placed) -> Finding:
+    """Of a fault at layer 7 the proxy knows what it did: what corrupts in silence shows nowhere else."""
+    fault, counts = placed.fault, placed.counts or {}
+    if not counts:
+        return _unseen(placed, f"whether fault {fault.name} struck anything is not known: no count was read")
+    applied = counts["applied"]
+    reason = f"struck {applied} of {counted(counts.get('matched', 0), 'message')}"
+    if placed.in_vain:
+        reason += f" ({placed.in_vain} more in vain: there was nothing for it to do)"
+    return Finding(
+        objective=f"effect/{fault.name}",
+        kind="effect",
+        phase="fault",
+        outcome=Outcome.PASS,
+        reason=reason,
+        samples=counts.get("matched", 0),
+        window=placed.window(),
+    )
+
+
 def _by_count(placed: _Placed, rivals: list[_Placed]) -> Finding:
     """What the proxy's own count says, where telemetry cannot tell the fault from its rivals."""
     fault, counts = placed.fault, placed.counts or {}
     others = ", ".join(rival.fault.name for rival in rivals)
     if counts.get("applied", 0) > 0 and counts.get("connections", 0) > 0:
         reason = (
-            f"the proxy counted that it acted {counts['applied']} times on {counts['connections']} connections "
-            f"(in telemetry it cannot be told apart from {others})"
+            f"the proxy counted that it acted {counts['applied']} times on {counts['connections']} "
+            f"connections (in telemetry it cannot be told apart from {others})"
         )
         return Finding(
             objective=f"effect/{fault.name}",

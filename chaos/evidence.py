@@ -5,12 +5,15 @@ A run that has just ended is judged from its folder too, so that judging it agai
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from chaos import hits
 from chaos.documents.problems import BadInput
+from chaos.hits import Hit, Hits
 from chaos.journal import Event, PhaseStarted, RunStarted, read_events
 from chaos.plan import Plan
 from loadtests.columns import read_table
@@ -20,13 +23,16 @@ from slo.series import Samples
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that a verdict rests on. `history` has one row per attempt (see `loadtests.history`)."""
+    """Everything that a verdict rests on. `history` has one row per attempt (see `loadtests.history`), `hits`
+    what was struck at layer 7; a None among them is a line that could not be read.
+    """
 
     run: str
     plan: Plan
     events: tuple[Event, ...]
     samples: Samples
     history: pa.Table
+    hits: Iterable[Hit | None] = ()
 
 
 def gather(folder: Path) -> Evidence:
@@ -57,4 +63,5 @@ def gather(folder: Path) -> Evidence:
         events=events,
         samples=samples,
         history=read_table(folder / "history", starts),
+        hits=Hits(folder / hits.FILE),
     )

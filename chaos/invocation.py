@@ -29,6 +29,7 @@ from chaos.outcomes import conclude, show_verdict
 from chaos.plan import Plan
 from chaos.planning import make_plan
 from chaos.progress import Progress
+from chaos.proxy_servers import layer7_refused
 from chaos.registry import StateUnusable
 from chaos.report.live import live_view
 from chaos.report.screen import Screen
@@ -188,6 +189,7 @@ def _jobs(options: Options, project: ProjectFolder) -> list[Job]:
                 jobs.append(Job(resolved, plan, _repeat(name, seed, options), member))
         except BadInput as wrong:
             problems += wrong.problems
+    problems += layer7_refused([job.resolved for job in jobs], url=options.toxiproxy)[0]
     if problems:
         raise BadInput(problems)
     return jobs

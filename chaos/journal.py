@@ -188,6 +188,15 @@ class LoadStopped(_Event):
     complete: bool = Field(description="The generator reported its last numbers before it ended.")
 
 
+class HitsMissed(_Event):
+    """The record of what was struck at a place lacks `missed` messages or more, for this `reason`."""
+
+    event: Literal["hits-missed"] = "hits-missed"
+    place: str
+    missed: int
+    reason: str = ""
+
+
 class RunEnded(_Event):
     """The last line of a run that ended in order."""
 
@@ -216,6 +225,7 @@ Event = Annotated[
     | PartDied
     | ArrivalsEnded
     | LoadStopped
+    | HitsMissed
     | RunEnded,
     Field(discriminator="event"),
 ]

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from chaos.attribution import fault_reports
 from chaos.evidence import Evidence
 from chaos.exits import Exit, exit_for
+from chaos.hits import explained
 from chaos.journal import (
     ArrivalsEnded,
     ConditionMet,
@@ -56,11 +57,13 @@ def judge(evidence: Evidence) -> Verdict:
     plan, events = evidence.plan, evidence.events
     ending = _ending(events)
     spans = phase_spans(events)
-    faults = fault_reports(evidence, spans)
-    load = load_report(evidence)
     reached = bool(spans) or ending == "completed"
-    before = preconditions(plan, events, spans, ending, faults, load, evidence.samples)
     required = [f for r in plan.requirements for f in _require(r, evidence, spans)] if reached else []
+    causes = explained(required, evidence.hits)
+    required = list(causes.findings)
+    faults = fault_reports(evidence, spans, causes.in_vain)
+    load = load_report(evidence)
+    before = preconditions(plan, events, spans, ending, faults, load, evidence.samples, causes.unreadable)
     if ending != "completed" and plan.faults and not any(isinstance(e, FaultPending) for e in events):
         required = [_undisturbed(finding) for finding in required]
         before = tuple(_undisturbed(finding) for finding in before)

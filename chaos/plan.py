@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from chaos.documents.models import Abort
 from chaos.faults.undo import Argv
+from chaos.proxy.layer7.catalogue import LAYER7
 from loadtests.profile import LoadProfileSpec
 from slo.effect import Effect
 from slo.model import Model
@@ -53,21 +54,36 @@ class PlannedDemo(Model):
 
 
 class PlannedService(Model):
-    """A service of the target: `demo` is a shipped service to start, `address` host:port of a running one."""
+    """A service of the target: `demo` is a shipped service to start, `address` host:port of a running one.
+
+    One that is https is reached by TLS, as its proxy says; what clients speak to the proxy is plain.
+    """
 
     name: str
     demo: PlannedDemo | None = None
     address: str | None = None
+    scheme: Literal["http", "https"] = "http"
     health: str | None = None
 
 
 class PlannedProxy(Model):
-    """A proxy to put in place. `service` names what it stands before; else `upstream` is host:port."""
+    """A proxy to put in place. `service` names what it stands before; else `upstream` is its address.
+
+    `tls`: it listens by TLS. `upstream_ca` is an absolute path, on the proxy's machine.
+    """
 
     name: str
     listen: str = "127.0.0.1:0"
     service: str | None = None
     upstream: str | None = None
+    protocol: Literal["tcp", "http"] = Field(
+        "tcp",
+        description="http, where a fault at layer 7 comes: connections are read as HTTP from their first "
+        "byte, so that the baseline costs what the fault phase does.",
+    )
+    tls: bool = False
+    upstream_ca: str | None = None
+    upstream_verify: bool = True
 
 
 class PlannedProcess(Model):
@@ -103,7 +119,8 @@ class PlannedFault(Model):
 
     `type` is a toxic type, `down`, one of a process, or `command`. `attributes` of a toxic are Toxiproxy's:
     milliseconds (`slicer.delay` in microseconds, `bandwidth.rate` in kB/s); those of a process are in the
-    units of `chaos.faults.processes.units`. Times are seconds after the baseline has begun.
+    units of `chaos.faults.processes.units`. At layer 7 they are the embedded proxy's, as are `where`, `id`
+    and `persist`, and `toxicity` is a share of messages. Times are seconds after the baseline has begun.
     """
 
     name: str
@@ -111,13 +128,28 @@ class PlannedFault(Model):
     type: str
     stream: Literal["downstream", "upstream"] = "downstream"
     toxicity: float = 1.0
-    attributes: dict[str, int] = Field(default_factory=dict)
+    attributes: dict[str, JsonValue] = Field(default_factory=dict)
+    where: dict[str, JsonValue] = Field(default_factory=dict)
+    id: dict[str, str] = Field(default_factory=dict)
+    persist: Literal["none", "request"] = "none"
     signal: Literal["KILL", "TERM"] | None = None
     host: str | None = None
     commands: Commands | None = None
     inject_at_s: float
     heal_at_s: float
-    effects: tuple[Effect, ...] = Field(description="Any one of them seen is evidence that the fault acted.")
+    effects: tuple[Effect, ...] = Field(
+        description="Any one of them seen is evidence that the fault acted. None: the proxy's count is."
+    )
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Those of its attributes that are whole numbers: below layer 7, all."""
+        return {key: value for key, value in self.attributes.items() if isinstance(value, int)}
+
+    @property
+    def layer7(self) -> bool:
+        """Whether it strikes single messages: only the embedded proxy can."""
+        return self.type in LAYER7
 
 
 class PlannedWorkload(Model):

@@ -6,6 +6,7 @@ import re
 
 from chaos.documents.faults import TOXIC_TYPES
 from chaos.documents.models import AbortAfter, AbortObjective, AbortRequests, AbortThreshold
+from chaos.faults.layer7 import attributes_in_words, messages_in_words
 from chaos.plan import Plan, PlannedDemo, PlannedFault, PlannedProcess, PlannedProxy, PlannedWorkload
 from slo.effect import Effect, QuantileEffect
 from slo.objective import PHASES, Filter, Invariant, Level, Quantile, Ratio, Recovery, Requirement
@@ -56,7 +57,8 @@ def _touched(plan: Plan) -> list[str]:
             rows.append(f"service {service.name}: {_demo(service.demo)}, started for the run")
         else:
             health = f", ready when {service.health} answers 200" if service.health else ""
-            rows.append(f"service {service.name}: {service.address}, which runs already{health}")
+            address = f"https://{service.address}" if service.scheme == "https" else service.address
+            rows.append(f"service {service.name}: {address}, which runs already{health}")
     rows += [f"process {process.name}: {_process(process)}" for process in plan.processes]
     rows += [f"proxy {proxy.name}: {_proxy(proxy)}" for proxy in plan.proxies]
     if plan.toxiproxy:
@@ -89,7 +91,11 @@ def _which(process: PlannedProcess) -> str:
 
 def _proxy(proxy: PlannedProxy) -> str:
     listen = proxy.listen.replace(":0", ", a free port") if proxy.listen.endswith(":0") else proxy.listen
-    return f"{listen} -> " + (f"service {proxy.service}" if proxy.service else str(proxy.upstream))
+    read = ", read as HTTP" if proxy.protocol == "http" else ""
+    read += ", listening by TLS" if proxy.tls else ""
+    read += f", trusted by {proxy.upstream_ca} too" if proxy.upstream_ca else ""
+    read += "" if proxy.upstream_verify else ", trusted unseen"
+    return f"{listen} -> " + (f"service {proxy.service}" if proxy.service else str(proxy.upstream)) + read
 
 
 def _workload(workload: PlannedWorkload) -> str:
@@ -112,7 +118,9 @@ def _option(value: object) -> str:
 
 def _fault(fault: PlannedFault) -> list[str]:
     attributes = ", ".join(
-        f"{key} {_attribute(fault.type, key, value)}" for key, value in fault.attributes.items()
+        attributes_in_words(fault.type, fault.attributes)
+        if fault.layer7
+        else [f"{key} {_attribute(fault.type, key, value)}" for key, value in fault.numbers.items()]
     )
     where = f"{fault.type} at {fault.place}"
     if fault.host is not None:
@@ -128,9 +136,21 @@ def _fault(fault: PlannedFault) -> list[str]:
             "all connections" if fault.toxicity >= 1 else f"{fault.toxicity * 100:.4g}% of the connections"
         )
         where += f", {fault.stream}, {share}"
+    if fault.layer7:
+        where += f", {fault.stream}, {messages_in_words(fault.where, fault.toxicity)}{_drawn(fault)}"
     rows = [f"{fault.name}: {where}" + (f": {attributes}" if attributes else "")]
+    if fault.layer7 and not fault.effects:
+        rows.append("  seen when the proxy counts that it struck one")
     rows += [f"  {'or ' if i else ''}seen when {_effect(effect)}" for i, effect in enumerate(fault.effects)]
     return rows
+
+
+def _drawn(fault: PlannedFault) -> str:
+    """By what the messages that it strikes are drawn, where that is said."""
+    said = [f"named by {'header ' if key == 'header' else ''}{name}" for key, name in fault.id.items()]
+    if fault.persist == "request":
+        said.append("retries as their first try")
+    return f", {', '.join(said)}" if said else ""
 
 
 def _attribute(kind: str, key: str, value: int) -> str:

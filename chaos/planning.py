@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from chaos.documents.faults import CommandFault, Fault, KillFault, NoSuchHostFault, ToxicFault
 from chaos.documents.fitness import span
 from chaos.documents.hosts import parse_address
+from chaos.documents.layer7 import Layer7Fault
 from chaos.documents.models import Experiment
 from chaos.documents.resolve import Resolved
 from chaos.documents.targets import (
@@ -23,11 +24,14 @@ from chaos.documents.targets import (
     DemoService,
     PidFileProcess,
     Process,
+    ProxyUse,
+    Service,
     Target,
     UrlService,
 )
 from chaos.faults.attributes import default_effects, fault_attributes
-from chaos.faults.toxics import stream_of
+from chaos.faults.layer7 import id_from, where
+from chaos.faults.toxics import Stream, stream_of
 from chaos.plan import (
     Commands,
     Cue,
@@ -39,6 +43,7 @@ from chaos.plan import (
     PlannedService,
     PlannedWorkload,
 )
+from chaos.proxy.layer7.catalogue import LAYER7, UP
 from loadtests.metrics import PRIMARY
 from slo.effect import Effect
 from slo.objective import PHASES, Objective, Phase, Recovery, Requirement
@@ -72,7 +77,7 @@ def make_plan(resolved: Resolved, seed: int, lease_s: float) -> Plan:
         deadline_s=sum(phases.values()) + SET_UP_MARGIN_S + DRAIN_MARGIN_S,
         phases=phases,
         services=_services(target),
-        proxies=_proxies(target),
+        proxies=_proxies(target, {fault.place for fault in faults if fault.layer7}, root),
         processes=tuple(_process(name, it, root) for name, it in target.spec.processes.items()),
         workloads=workloads,
         boundaries=boundaries_of(resolved.requirements),
@@ -126,10 +131,10 @@ def _planned(
 ) -> PlannedFault:
     baseline, length = experiment.spec.phases.baseline, experiment.spec.phases.fault
     begin, end = span(fault, experiment)
-    stream: Literal["downstream", "upstream"] = "downstream"
+    stream: Stream = "downstream"
     toxicity = 1.0
-    if isinstance(fault, ToxicFault):
-        stream = stream_of(fault.stream)
+    if isinstance(fault, ToxicFault | Layer7Fault):
+        stream = _stream(fault)
         toxicity = fault.toxicity
     return PlannedFault(
         name=fault.name,
@@ -138,6 +143,7 @@ def _planned(
         stream=stream,
         toxicity=toxicity,
         attributes=fault_attributes(fault),
+        **(_aim(fault) if isinstance(fault, Layer7Fault) else {}),
         signal=fault.signal if isinstance(fault, KillFault) else None,
         host=fault.host if isinstance(fault, NoSuchHostFault) else None,
         commands=_commands(fault, root) if isinstance(fault, CommandFault) else None,
@@ -145,6 +151,17 @@ def _planned(
         heal_at_s=min(_tidy(baseline + end), _tidy(baseline + length)),
         effects=_effects(fault, workloads),
     )
+
+
+def _stream(fault: ToxicFault | Layer7Fault) -> Stream:
+    """As written; where that cannot be, as the type is on one stream only, that one."""
+    if isinstance(fault, Layer7Fault) and LAYER7[fault.type].streams == UP:
+        return "upstream"
+    return stream_of(getattr(fault, "stream", "downstream"))
+
+
+def _aim(fault: Layer7Fault) -> dict[str, Any]:
+    return {"where": where(fault), "id": id_from(fault), "persist": fault.persist}
 
 
 def _commands(fault: CommandFault, root: Path) -> Commands:
@@ -189,15 +206,33 @@ def _services(target: Target) -> tuple[PlannedService, ...]:
             )
             planned.append(PlannedService(name=name, demo=demo))
         elif isinstance(service, UrlService):
+            scheme: Literal["http", "https"] = "https" if service.url.startswith("https://") else "http"
             address = str(parse_address(service.url, 80))
-            planned.append(PlannedService(name=name, address=address, health=service.health))
+            planned.append(PlannedService(name=name, address=address, scheme=scheme, health=service.health))
     return tuple(planned)
 
 
-def _proxies(target: Target) -> tuple[PlannedProxy, ...]:
-    own = [PlannedProxy(name=name, service=name) for name in target.spec.services]
+def _trust(use: Service | ProxyUse, root: Path) -> dict[str, Any]:
+    """Whom an https upstream is trusted by."""
+    if isinstance(use, DemoService):
+        return {}
+    ca = None if use.upstream_ca is None else str((root / use.upstream_ca).absolute())
+    return {"upstream_ca": ca, "upstream_verify": use.upstream_verify}
+
+
+def _proxies(target: Target, read: set[str], root: Path) -> tuple[PlannedProxy, ...]:
+    """The proxies of a target; those of the places in `read` read what passes as HTTP."""
+    own = [
+        PlannedProxy(name=name, service=name, **_trust(service, root))
+        for name, service in target.spec.services.items()
+    ]
     beside = [
-        PlannedProxy(name=name, listen=proxy.listen, upstream=proxy.upstream)
+        PlannedProxy(
+            name=name, listen=proxy.listen, upstream=proxy.upstream, tls=proxy.tls, **_trust(proxy, root)
+        )
         for name, proxy in target.spec.proxies.items()
     ]
-    return (*own, *beside)
+    return tuple(
+        proxy.model_copy(update={"protocol": "http"}) if proxy.name in read else proxy
+        for proxy in (*own, *beside)
+    )

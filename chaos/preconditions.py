@@ -10,6 +10,7 @@ from chaos.journal import (
     Event,
     FaultLost,
     HealFailed,
+    HitsMissed,
     LoadStopped,
     PartDied,
     SetupFailed,
@@ -34,12 +35,14 @@ def preconditions(
     faults: Iterable[FaultReport],
     load: LoadReport,
     samples: Samples,
+    unreadable: int = 0,
 ) -> tuple[Finding, ...]:
-    """The preconditions that do not hold, as findings."""
+    """The preconditions that do not hold, as findings; `unreadable` is how many lines of `hits.jsonl` are."""
     return (
         *_of_the_ending(plan, events, ending),
         *_of_the_faults(faults, spans, ending),
         *_of_the_load(events, load, samples, spans),
+        *_of_the_hits(events, unreadable),
     )
 
 
@@ -130,3 +133,18 @@ def _of_the_load(
                 f"a load worker used {busy:.0%} of a core: latencies may be the generator's own; add workers",
                 outcome=Outcome.WARN,
             )
+
+
+def _of_the_hits(events: tuple[Event, ...], unreadable: int) -> Iterable[Finding]:
+    """What the record of struck messages lacks: the verdict does not rest on it, but its explanations do."""
+    for event in events:
+        if isinstance(event, HitsMissed):
+            lacks = f"at least {event.missed} messages that were struck" if event.missed else "some, perhaps"
+            why = f": {event.reason}" if event.reason else ", which came faster than they were read"
+            reason = f"the record of what was struck at {event.place} (hits.jsonl) lacks {lacks}{why}"
+            yield _not_met(f"hits/{event.place}", "run", reason, outcome=Outcome.WARN)
+    if unreadable:
+        reason = (
+            f"{unreadable} of the lines of hits.jsonl cannot be read: the run was killed, or its disk full"
+        )
+        yield _not_met("hits", "run", reason, outcome=Outcome.WARN)

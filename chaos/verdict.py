@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from slo.finding import Finding
 from slo.model import Model
@@ -43,7 +43,10 @@ class FaultReport(Model):
     type: str
     stream: str
     toxicity: float
-    attributes: dict[str, float] = Field(default_factory=dict)
+    attributes: dict[str, JsonValue] = Field(default_factory=dict)
+    where: dict[str, JsonValue] = Field(
+        default_factory=dict, description="At layer 7: which messages it might strike."
+    )
     means: str = Field("", description="The signal, the host or the command, where the type does not say it.")
     injected_at: float | None = None
     healed_at: float | None = None

@@ -137,7 +137,7 @@ def _reward_known(table: pa.Table) -> Masks:
 
 CHECKS: dict[str, Checker] = {
     "reply-pairing": Checker("reply", "belonged to another request", _reply_pairing),
-    "reward-known": Checker("finished episode", "had another reward than its actions earn", _reward_known),
+    "reward-known": Checker("known reward", "came otherwise, or not at all", _reward_known),
 }
 
 

@@ -14,12 +14,19 @@ import click
 def command(experiment: str, sets: tuple[str, ...], target: str | None, seed: int, as_json: bool) -> None:
     """Print the timeline of EXPERIMENT, and all that a run would touch. Nothing is started."""
     from chaos.documents.amend import parse_sets
+    from chaos.documents.problems import BadInput
     from chaos.documents.project import find_project
     from chaos.documents.resolve import resolve
     from chaos.plan_view import plan_text
     from chaos.planning import make_plan
+    from chaos.proxy_servers import layer7_refused
 
     project = find_project()
     resolved = resolve(experiment, sets=parse_sets(sets), target=target, project=project)
+    problems, notes = layer7_refused([resolved])
+    if problems:
+        raise BadInput(problems)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     plan = make_plan(resolved, seed, project.config.lease)
     click.echo(plan.model_dump_json(indent=2) if as_json else plan_text(plan), nl=as_json)

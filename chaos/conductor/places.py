@@ -229,7 +229,15 @@ class Places:
         lease = Lease(holder=self._run, ttl_ms=round(self._plan.lease_s * 1000))
         try:
             info = self.server.create_proxy(
-                name, listen, upstream, lease=None if self._ours else lease, enabled=enabled
+                name,
+                listen,
+                upstream,
+                lease=None if self._ours else lease,
+                enabled=enabled,
+                protocol=planned.protocol,
+                tls=planned.tls,
+                upstream_ca=planned.upstream_ca,
+                upstream_verify=planned.upstream_verify,
             )
         except (ProxyFailed, ProxyRefused):
             self._answered.add(name)

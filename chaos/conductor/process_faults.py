@@ -66,7 +66,7 @@ class ProcessFaults:
             case "kill", _:
                 self._kill(fault, undo, signal.Signals[f"SIG{fault.signal or 'KILL'}"], END_WITHIN_S)
             case "restart", _:
-                self._kill(fault, undo, signal.SIGTERM, fault.attributes["grace"] / 1000)
+                self._kill(fault, undo, signal.SIGTERM, fault.numbers["grace"] / 1000)
                 self.heal(fault, undo)
             case "pause", RunContainers():
                 containers.pause(undo)
@@ -75,9 +75,9 @@ class ProcessFaults:
             case "slow", _:
                 self._processes.begin_throttle(fault)
             case _, RestoreLimit():
-                limits.confine(undo, next(iter(fault.attributes.values())))
+                limits.confine(undo, next(iter(fault.numbers.values())))
             case _, DeleteFile():
-                disk.fill(Path(undo.path), fault.attributes["leave"])
+                disk.fill(Path(undo.path), fault.numbers["leave"])
             case _, RestoreHosts():
                 hosts.take_out(undo)
 

@@ -110,8 +110,8 @@ class Processes:
     def ready_throttle(self, fault: PlannedFault, process: ProcessId) -> None:
         """Start the process that will slow `process` down; that it ends is a surprise. Raises KeeperLost."""
         argv = [sys.executable, "-m", "chaos.faults.processes.throttle", f"{process.pid}/{process.started}"]
-        period = fault.attributes["period"]
-        argv += [str(period * fault.attributes["stopped"] / 100), str(period)]
+        period = fault.numbers["period"]
+        argv += [str(period * fault.numbers["stopped"] / 100), str(period)]
         self._stage.spawn(self._throttle(fault), argv, None, self._folder / "logs")
 
     def begin_throttle(self, fault: PlannedFault) -> None:

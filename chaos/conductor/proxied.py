@@ -21,14 +21,18 @@ EFFECT_WITHIN_S = 5.0
 class ProxyFaults:
     """`names` maps places to what the proxy server calls the proxy there.
 
-    Toxics are named after the run, so that heal never touches another's.
+    Toxics are named after the run, so that heal never touches another's; but drawn by the plan's `seed` and
+    the fault's name, so that every run of that seed strikes the same.
     """
 
-    def __init__(self, server: ToxiproxyServer, *, run: str, names: dict[str, str], lease: Lease) -> None:
+    def __init__(
+        self, server: ToxiproxyServer, *, run: str, names: dict[str, str], lease: Lease, seed: int
+    ) -> None:
         self._server = server
         self._run = run
         self._names = names
         self._lease = lease
+        self._seed = seed
         self._at_ms: dict[str, float] = {}
 
     def undo(self, fault: PlannedFault) -> Undo:
@@ -102,7 +106,17 @@ class ProxyFaults:
             fault.attributes,
             lease=self._lease,
             at_ms=at_ms,
+            where=fault.where,
+            id=fault.id,
+            persist=fault.persist,
+            seed=self._seed,
+            draw=fault.name,
         )
 
     def _toxic(self, fault: PlannedFault) -> str:
-        return f"brownout-{self._run}-{fault.name}"
+        return toxic_of(self._run, fault.name)
+
+
+def toxic_of(run: str, fault: str) -> str:
+    """What a run calls the toxic of a fault."""
+    return f"brownout-{run}-{fault}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -61,12 +62,16 @@ def tail(path: Path, lines: int = 5) -> str:
     return "\n".join(f"  {line}" for line in path.read_text(errors="replace").splitlines()[-lines:])
 
 
-def healthy(address: str, path: str) -> bool:
-    """Whether `GET path` at `address` (host:port) answers 200 within a second."""
+def healthy(address: str, path: str, context: ssl.SSLContext | None = None) -> bool:
+    """Whether `GET path` at `address` (host:port) answers 200 within a second; by TLS with a context."""
     parts = urllib.parse.urlsplit(f"//{address}")
     if parts.hostname is None:
         return False
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=1.0)
+    connection = (
+        http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=1.0)
+        if context is None
+        else http.client.HTTPSConnection(parts.hostname, parts.port, timeout=1.0, context=context)
+    )
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200

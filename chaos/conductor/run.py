@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from chaos import __version__
+from chaos import hits as hits_file
 from chaos.conductor.command_faults import CommandFaults
 from chaos.conductor.faults import Carrier, KeptFaults
+from chaos.conductor.hits import HitRecord
 from chaos.conductor.interrupts import Interrupts
 from chaos.conductor.load import LocustLoad
 from chaos.conductor.perform import Performance, Stopped
@@ -16,12 +20,12 @@ from chaos.conductor.places import Places
 from chaos.conductor.ports import WallClock
 from chaos.conductor.process_faults import ProcessFaults
 from chaos.conductor.processes import Processes
-from chaos.conductor.proxied import ProxyFaults
+from chaos.conductor.proxied import ProxyFaults, toxic_of
 from chaos.conductor.ready import NotReady, healthy, wait_until
 from chaos.conductor.stage import Stage
 from chaos.conductor.telemetry import Telemetry
 from chaos.documents.faults import PROCESS_TYPES
-from chaos.faults.toxiproxy import Lease
+from chaos.faults.toxiproxy import Lease, ToxiproxyServer
 from chaos.guard import Guard
 from chaos.journal import (
     Journal,
@@ -34,8 +38,9 @@ from chaos.journal import (
     outstanding,
 )
 from chaos.judge import judge_baseline
-from chaos.plan import Plan, PlannedDemo, PlannedFault
+from chaos.plan import Plan, PlannedFault, PlannedService
 from chaos.progress import Progress
+from chaos.proxy.certificates import upstream_context
 from chaos.registry import TargetBusy, target_lock
 from chaos.verdict import Ending
 from loadtests.profile import LoadPlan, Workload
@@ -107,6 +112,7 @@ class Run:
 
     def _set_up_and_perform(self) -> Ending:
         places = Places(self.plan, self.name, self.stage, self.journal, self.folder / "logs")
+        hits: HitRecord | None = None
         processes = Processes(self.plan, self.stage, self.folder)
         try:
             processes.start()
@@ -115,10 +121,14 @@ class Run:
                     self.stage.start_demo(service.demo)  # all at once: each takes seconds to import
             places.start_server()
             for service in self.plan.services:
-                address = self._service_ready(service.name, service.demo, service.address, service.health)
+                address = self._service_ready(service)
                 self.journal.record(ServiceReady(service=service.name, address=address))
-                places.upstreams[service.name] = address
+                tls = service.scheme == "https"
+                places.upstreams[service.name] = f"https://{address}" if tls else address
             places.open()
+            hits = self._hit_record(places)
+            if hits is not None:
+                hits.begin()
             load = LocustLoad(self.stage, self._load_plan(places), self.folder, self.telemetry.heard)
             load.start()
             try:
@@ -129,27 +139,51 @@ class Run:
             self.journal.record(LoadReady())
             return self._perform(places, processes, load)
         finally:
-            try:
-                places.close()
-            finally:
-                processes.close()
+            with ExitStack() as last_first:
+                last_first.callback(processes.close)
+                last_first.callback(places.close)
+                if hits is not None:
+                    last_first.callback(hits.close)
 
-    def _service_ready(
-        self, name: str, demo: PlannedDemo | None, address: str | None, health: str | None
-    ) -> str:
-        if demo is not None:
-            return self.stage.demo_address(demo, self._check_set_up)
+    def _hit_record(self, places: Places) -> HitRecord | None:
+        """What follows what is struck, where something may be."""
+        faults = [fault for fault in self.plan.faults if fault.layer7]
+        if not faults or not places.server.embedded:
+            return None
+        return HitRecord(
+            self.folder / hits_file.FILE,
+            ToxiproxyServer(places.server.url),  # its own: the other's open connection is for an injection
+            names={fault.place: places.names[fault.place] for fault in faults},
+            faults={toxic_of(self.name, fault.name): fault.name for fault in faults},
+            journal=self.journal,
+        )
+
+    def _service_ready(self, service: PlannedService) -> str:
+        if service.demo is not None:
+            return self.stage.demo_address(service.demo, self._check_set_up)
+        address, path = service.address, service.health
         if address is None:
-            raise NotReady(f"service {name} has no address")
-        if health is not None:
-            path = health
+            raise NotReady(f"service {service.name} has no address")
+        if path is not None:
+            context = self._trusted(service)
 
             def ready() -> bool:
                 self._check_set_up()
-                return healthy(address, path)
+                return healthy(address, path, context)
 
-            wait_until(f"service {name} (http://{address}{path})", ready, within_s=HEALTH_WITHIN_S)
+            what = f"service {service.name} ({service.scheme}://{address}{path})"
+            wait_until(what, ready, within_s=HEALTH_WITHIN_S)
         return address
+
+    def _trusted(self, service: PlannedService) -> ssl.SSLContext | None:
+        """How an https service is asked: it is trusted as its proxy trusts it."""
+        if service.scheme == "http":
+            return None
+        proxy = next(proxy for proxy in self.plan.proxies if proxy.service == service.name)
+        try:
+            return upstream_context(proxy.upstream_ca or "", verify=proxy.upstream_verify)
+        except ValueError as error:
+            raise NotReady(f"service {service.name}: {error}") from error
 
     def _load_plan(self, places: Places) -> LoadPlan:
         return LoadPlan(
@@ -194,7 +228,9 @@ class Run:
     def _carriers(self, places: Places, processes: Processes) -> Callable[[PlannedFault], Carrier]:
         """What carries each fault: a proxy, a process, or a command."""
         lease = Lease(holder=self.name, ttl_ms=round(self.plan.lease_s * 1000))
-        proxied = ProxyFaults(places.server, run=self.name, names=places.names, lease=lease)
+        proxied = ProxyFaults(
+            places.server, run=self.name, names=places.names, lease=lease, seed=self.plan.seed
+        )
         of_processes, by_command = ProcessFaults(processes, self.folder), CommandFaults()
 
         def carrier(fault: PlannedFault) -> Carrier:

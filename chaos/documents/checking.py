@@ -14,7 +14,7 @@ from chaos.documents.loads import profile_problems
 from chaos.documents.problems import BadInput, Problem, in_order, problem_at, shown, shown_path
 from chaos.documents.project import PROJECT_FILE, ProjectFolder, read_project
 from chaos.documents.requirements import ResolvedObjectives, objective_of
-from chaos.documents.resolve import resolve_document
+from chaos.documents.resolve import Resolved, resolve_document
 from chaos.documents.suites import resolve_suite
 from chaos.documents.targets import Target
 from chaos.documents.tree import Place, Scalar, descend
@@ -24,11 +24,12 @@ _SKIPPED = {".git", ".venv", "node_modules", "__pycache__", "runs"}
 
 @dataclass(frozen=True)
 class Checked:
-    """What `validate_paths` looked at, and what is wrong with it."""
+    """What `validate_paths` looked at, what is wrong with it, and the experiments that are right."""
 
     problems: tuple[Problem, ...]
     documents: int
     files: int
+    experiments: tuple[Resolved, ...] = ()
 
 
 def validate_paths(paths: Iterable[str], project: ProjectFolder) -> Checked:
@@ -62,19 +63,20 @@ def validate_paths(paths: Iterable[str], project: ProjectFolder) -> Checked:
         found, wrong = library.documents_in(path)
         problems += wrong
         documents += found
+    experiments: list[Resolved] = []
     for document in documents:
-        problems += document_problems(document, library)
+        problems += _problems(document, library, experiments)
     problems += _twice(documents)
-    return Checked(in_order(problems), len(documents), len(files) + len(others))
+    return Checked(in_order(problems), len(documents), len(files) + len(others), tuple(experiments))
 
 
-def document_problems(document: Document, library: Library) -> list[Problem]:
-    """Everything that is wrong with one document, references included."""
+def _problems(document: Document, library: Library, experiments: list[Resolved]) -> list[Problem]:
+    """Everything that is wrong with one document, references included; `experiments` gains what is right."""
     try:
         if document.kind == "Experiment":
-            resolve_document(document, library)
+            experiments.append(resolve_document(document, library))
         elif document.kind == "Suite":
-            resolve_suite(document, library)
+            experiments += [member.resolved for member in resolve_suite(document, library).members]
         elif document.kind in ("SLO", "Invariant", "Recovery"):
             return _objective_problems(document, library)
         else:

@@ -1,7 +1,8 @@
 """The faults that people write: disturbances of what passes a proxy, and of processes.
 
 Each is a model of its own, with its `type` as the tag; what all share is a name, a place and a time. At the
-place of a proxy its connections are touched, at that of a process the process itself.
+place of a proxy its connections are touched (see `layer7` for single messages on them), at that of a process
+the process itself.
 """
 
 from __future__ import annotations
@@ -10,33 +11,16 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from chaos.documents.fault import STREAM_SAYS, FaultBase, StreamWord, type_of
+from chaos.documents.layer7 import Layer7Fault
 from slo.effect import Effect
-from slo.metadata import Name
-from slo.model import Model
 from slo.quantities import ByteRate, Duration, Share, Size
 
 
-class _FaultBase(Model):
-    """What all faults share: a name, a place, a time within the fault phase."""
-
-    name: Name
-    place: str = Field(
-        min_length=1,
-        description="A proxy of the target (each service has one of its own name), or one of its processes.",
-    )
-    at: Duration = Field(0.0, ge=0, description="When it is injected, after the fault phase has begun.")
-    for_: Duration | None = Field(
-        None, alias="for", gt=0, description="How long it stays; to the end of the fault phase if left out."
-    )
-    effect: Effect | None = Field(None, description="What must be seen of it; by default what its type does.")
-
-
-class _ToxicBase(_FaultBase):
+class _ToxicBase(FaultBase):
     """A fault that is a toxic of the proxy."""
 
-    stream: Literal["downstream", "upstream", "down", "up"] = Field(
-        "downstream", description="downstream: replies, towards the client. upstream: requests."
-    )
+    stream: StreamWord = Field("downstream", description=STREAM_SAYS)
     toxicity: Share = Field(1.0, description="The share of connections that it strikes.")
 
 
@@ -92,7 +76,7 @@ class LimitDataFault(_ToxicBase):
     bytes: Size = Field(ge=0)
 
 
-class DownFault(_FaultBase):
+class DownFault(FaultBase):
     """The proxy refuses all connections and closes the open ones."""
 
     type: Literal["down"]
@@ -112,27 +96,27 @@ ToxicFault = (
 # --- processes ----------------------------------------------------------------------------------------------
 
 
-class KillFault(_FaultBase):
+class KillFault(FaultBase):
     """Kills the process and its children; the heal starts it again, or waits until its supervisor has."""
 
     type: Literal["kill"]
     signal: Literal["KILL", "TERM"] = Field("KILL", description="TERM lets it end in order.")
 
 
-class RestartFault(_FaultBase):
+class RestartFault(FaultBase):
     """Ends the process (SIGTERM, after `grace` SIGKILL) and starts it again at once."""
 
     type: Literal["restart"]
     grace: Duration = Field(3.0, ge=0, le=60)
 
 
-class PauseFault(_FaultBase):
+class PauseFault(FaultBase):
     """Stops the process and its children (SIGSTOP): it keeps its connections and answers nothing."""
 
     type: Literal["pause"]
 
 
-class SlowFault(_FaultBase):
+class SlowFault(FaultBase):
     """Stops the process for the share `stopped` of each `period` (SIGSTOP, SIGCONT): it gets less time."""
 
     type: Literal["slow"]
@@ -140,28 +124,28 @@ class SlowFault(_FaultBase):
     period: Duration = Field(0.1, ge=0.01, le=10)
 
 
-class MemoryLimitFault(_FaultBase):
+class MemoryLimitFault(FaultBase):
     """Lets the process take only `headroom` more memory than it has (RLIMIT_AS)."""
 
     type: Literal["memory_limit"]
     headroom: Size = Field(0.0, ge=0)
 
 
-class FileLimitFault(_FaultBase):
+class FileLimitFault(FaultBase):
     """Lets the process open only `headroom` more file descriptors, sockets among them (RLIMIT_NOFILE)."""
 
     type: Literal["file_limit"]
     headroom: int = Field(0, ge=0, le=2**30)
 
 
-class DiskFullFault(_FaultBase):
+class DiskFullFault(FaultBase):
     """Fills the file system of the process's `disk` but for `leave`."""
 
     type: Literal["disk_full"]
     leave: Size = Field(0.0, ge=0)
 
 
-class NoSuchHostFault(_FaultBase):
+class NoSuchHostFault(FaultBase):
     """Takes the name `host` out of the process's `hosts_file`: it no longer resolves."""
 
     type: Literal["no_such_host"]
@@ -174,7 +158,7 @@ Argv = Annotated[
 ]
 
 
-class CommandFault(_FaultBase):
+class CommandFault(FaultBase):
     """Runs `inject`, and `heal` to undo it: any other tool. Argument lists, no shell; exit 0 is success."""
 
     type: Literal["command"]
@@ -183,10 +167,6 @@ class CommandFault(_FaultBase):
     check: Argv | None = Field(None, description="Exits 0 while the fault is in place, else not.")
     timeout: Duration = Field(10.0, gt=0, le=600, description="What takes longer is killed, and has failed.")
     effect: Effect = Field(description="What must be seen of it: only you know what it does.")
-
-
-def _type(model: type[_FaultBase]) -> str:
-    return str(get_args(model.model_fields["type"].annotation)[0])
 
 
 ProcessFault = (
@@ -199,7 +179,9 @@ ProcessFault = (
     | DiskFullFault
     | NoSuchHostFault
 )
-PROCESS_TYPES = frozenset(_type(model) for model in get_args(ProcessFault))
-TOXIC_TYPES = frozenset(_type(model) for model in get_args(ToxicFault))
-ProxyFault = ToxicFault | DownFault
-Fault = Annotated[ProxyFault | ProcessFault | CommandFault, Field(discriminator="type")]
+PROCESS_TYPES = frozenset(type_of(model) for model in get_args(ProcessFault))
+TOXIC_TYPES = frozenset(type_of(model) for model in get_args(ToxicFault))
+LAYER7_TYPES = frozenset(type_of(model) for model in get_args(Layer7Fault))
+Layer4Fault = ToxicFault | DownFault
+ProxyFault = Layer4Fault | Layer7Fault
+Fault = Annotated[Layer4Fault | ProcessFault | CommandFault | Layer7Fault, Field(discriminator="type")]

@@ -16,16 +16,18 @@ from chaos.documents.faults import (
     SlicerFault,
     ToxicFault,
 )
+from chaos.documents.layer7 import Layer7Fault
 from chaos.documents.models import Experiment
 from chaos.documents.problems import Problem, did_you_mean, listed, problem_at
 from chaos.documents.targets import ComposeProcess, DemoService, Target
 from chaos.documents.tree import Mapping, Steps, descend, spelled
 from chaos.faults.attributes import fault_attributes
+from chaos.faults.layer7 import ONLY_EMBEDDED, layer7_problem
 from slo.quantities import format_duration
 
 _LONGEST_S = 24 * 3600.0
 _LARGEST_BYTES = 2**40
-_DURATION_KEYS = ("latency", "jitter", "delay", "timeout")
+_DURATION_KEYS = ("latency", "jitter", "delay", "timeout", "stall", "first", "every")
 
 
 _BY_SIGNAL = ("kill", "restart", "pause", "slow")
@@ -52,7 +54,7 @@ def fault_problems(tree: Mapping, experiment: Experiment, target: Target | None)
     for index, fault in enumerate(experiment.spec.faults):
 
         def refuse(key: str, message: str, hint: str = "", at: int = index) -> None:
-            steps: Steps = ("spec", "faults", at, key)
+            steps: Steps = ("spec", "faults", at, *key.split("."))
             problems.append(problem_at(descend(tree, steps)[1], spelled(steps), message, hint))
 
         if fault.name in seen:
@@ -68,6 +70,17 @@ def fault_problems(tree: Mapping, experiment: Experiment, target: Target | None)
             except ValueError as error:  # what the proxy itself could not have
                 refuse("type", str(error))
     return problems + _overlaps(tree, experiment)
+
+
+def at_layer7(tree: Mapping, experiment: Experiment) -> list[Problem]:
+    """For each fault at layer 7 what is to be said of it where a stock Toxiproxy would have to do it."""
+    found: list[Problem] = []
+    for index, fault in enumerate(experiment.spec.faults):
+        if isinstance(fault, Layer7Fault):
+            steps: Steps = ("spec", "faults", index, "type")
+            message = f"{fault.type} is of layer 7, which only the embedded proxy can do"
+            found.append(problem_at(descend(tree, steps)[1], spelled(steps), message, ONLY_EMBEDDED))
+    return found
 
 
 def _place(fault: Fault, target: Target) -> list[tuple[str, str, str]]:
@@ -132,7 +145,7 @@ def _time(fault: Fault, experiment: Experiment) -> list[tuple[str, str, str]]:
 
 def _sanity(fault: Fault) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
-    if not isinstance(fault, ToxicFault):
+    if not isinstance(fault, ToxicFault | Layer7Fault):
         return found
     if fault.toxicity == 0:
         found.append(
@@ -161,6 +174,8 @@ def _sanity(fault: Fault) -> list[tuple[str, str, str]]:
     for key in ("rate", "average_size", "size_variation", "bytes"):
         if getattr(fault, key, 0.0) > _LARGEST_BYTES:
             found.append((key, "expected at most 1024GiB", ""))
+    if not found and isinstance(fault, Layer7Fault) and (refused := layer7_problem(fault)) is not None:
+        found.append((*refused, ""))
     return found
 
 

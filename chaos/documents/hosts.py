@@ -9,11 +9,12 @@ from chaos.documents.commands import process_problems
 from chaos.documents.document import Document
 from chaos.documents.problems import Problem, listed, problem_at, shown
 from chaos.documents.project import ProjectFolder
-from chaos.documents.targets import DemoService, Target
+from chaos.documents.targets import DemoService, Target, UrlService
 from chaos.documents.tree import Steps, descend, key_place, spelled
 
 _ADDRESS = re.compile(r"^(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9_.-]*)):(?P<port>\d{1,5})$")
 _MOST_PORT = 65535
+HTTPS_PORT = 443
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,13 @@ class Address:
 
 
 def parse_address(text: str, default_port: int | None = None) -> Address:
-    """`host:port` or `http://host:port`. Raises ValueError, in words for the one who wrote it."""
+    """`host:port`, `http://host:port` or https. Raises ValueError, in words for the one who wrote it.
+
+    The default port of https is its own, 443.
+    """
     bare = text.removeprefix("http://")
+    if text.startswith("https://"):
+        bare, default_port = text.removeprefix("https://"), HTTPS_PORT
     if default_port is not None and not re.search(r":\d+$", bare):
         bare = f"{bare}:{default_port}"
     match = _ADDRESS.match(bare)
@@ -59,15 +65,46 @@ def target_problems(document: Document, target: Target, project: ProjectFolder) 
         if found:
             problems.append(problem_at(place, spelled(path), *found))
 
+    def check_file(text: str | None, *steps: str) -> None:
+        path: Steps = ("spec", *steps)
+        if text is not None and not (project.root / text).is_file():
+            place = descend(document.tree, path)[1]
+            hint = f"paths begin at {project.root}"
+            problems.append(problem_at(place, spelled(path), f"there is no file {shown(text)}", hint))
+
     for name, service in target.spec.services.items():
         if not isinstance(service, DemoService):
             check(service.url, "services", name, "url", port=80)
+            check_file(service.upstream_ca, "services", name, "upstream_ca")
     for name, proxy in target.spec.proxies.items():
         check(proxy.upstream, "proxies", name, "upstream")
+        check_file(proxy.upstream_ca, "proxies", name, "upstream_ca")
         check(proxy.listen, "proxies", name, "listen", may_be_any_port=True)
     if target.spec.toxiproxy:
         check(target.spec.toxiproxy, "toxiproxy", port=8474)
     return problems + _clashes(document, target) + process_problems(document, target, project)
+
+
+def by_tls(document: Document, target: Target) -> list[Problem]:
+    """For each address that needs TLS what is to be said where a stock Toxiproxy would have to speak it."""
+    found: list[tuple[Steps, str]] = []
+    for name, service in target.spec.services.items():
+        if isinstance(service, UrlService) and service.url.startswith("https://"):
+            found.append((("spec", "services", name, "url"), service.url))
+    for name, proxy in target.spec.proxies.items():
+        if proxy.upstream.startswith("https://"):
+            found.append((("spec", "proxies", name, "upstream"), proxy.upstream))
+        if proxy.tls:
+            found.append((("spec", "proxies", name, "tls"), "tls: true"))
+    return [
+        problem_at(
+            descend(document.tree, path)[1],
+            spelled(path),
+            f"{text} needs TLS, which only the embedded proxy speaks",
+            "leave out `toxiproxy:`, or point it at `brownout proxy`",
+        )
+        for path, text in found
+    ]
 
 
 def _host_problem(address: Address, project: ProjectFolder) -> tuple[str, str] | None:

@@ -13,16 +13,16 @@ from pathlib import Path
 from chaos.documents.amend import amended
 from chaos.documents.commands import command_problems
 from chaos.documents.document import Document, validated
-from chaos.documents.fitness import fault_problems, proxies_of
-from chaos.documents.hosts import target_problems
+from chaos.documents.fitness import at_layer7, fault_problems, proxies_of
+from chaos.documents.hosts import by_tls, target_problems
 from chaos.documents.library import Library, Reference, Unknown
 from chaos.documents.loads import ResolvedLoad, resolved_loads
 from chaos.documents.models import Experiment
-from chaos.documents.problems import BadInput, Problem
+from chaos.documents.problems import BadInput, Problem, problem_at
 from chaos.documents.project import ProjectFolder
 from chaos.documents.requirements import ResolvedObjectives, resolved_objectives
 from chaos.documents.targets import Target
-from chaos.documents.tree import Mapping, Place, Scalar, placed, spelled
+from chaos.documents.tree import Mapping, Place, Scalar, descend, placed, spelled
 from chaos.documents.written import written
 from slo.objective import Requirement
 
@@ -31,7 +31,9 @@ from slo.objective import Requirement
 class Resolved:
     """An experiment, and all that it refers to. `resolved_yaml` is all of it as one text, loadable again.
 
-    `root` is the project's folder: paths in targets, and commands, start from there.
+    `root` is the project's folder: paths in targets, and commands, start from there. `at_layer7` is what is
+    wrong with its faults at layer 7, and with its target's TLS, if a stock Toxiproxy would have to do them;
+    only asking it can tell.
     """
 
     path: str
@@ -42,6 +44,7 @@ class Resolved:
     requirements: tuple[Requirement, ...]
     runbooks: Table[str, Path]
     resolved_yaml: str = field(repr=False)
+    at_layer7: tuple[Problem, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,6 +89,7 @@ def resolve_document(
     places = proxies_of(target_model) if target_model else None
     loads, wrong = resolved_loads(tree, library, here, places)
     problems += wrong
+    problems += _loads_by_tls(tree, loads, target_model)
     objectives = resolved_objectives(tree, experiment, library, here)
     problems += objectives.problems
     if experiment is not None:
@@ -102,7 +106,21 @@ def resolve_document(
         requirements=tuple(objectives.requirements),
         runbooks=dict(objectives.runbooks),
         resolved_yaml=_self_contained(tree, target_document, loads, objectives),
+        at_layer7=(*by_tls(target_document, target_model), *at_layer7(tree, experiment)),
     )
+
+
+def _loads_by_tls(tree: Mapping, loads: list[ResolvedLoad], target: Target | None) -> list[Problem]:
+    """Load speaks no TLS."""
+    listeners = {name for name, proxy in target.spec.proxies.items() if proxy.tls} if target else set()
+    steps = ("spec", "load")
+    place = descend(tree, steps)[1]
+    hint = "let it go to a proxy without `tls: true`; an https service is reached through its own proxy"
+    return [
+        problem_at(place, spelled(steps), f"load cannot go to {load.profile.service}, a TLS listener", hint)
+        for load in loads
+        if load.profile.service in listeners
+    ]
 
 
 def _retargeted(tree: Mapping, target: str) -> Mapping:

@@ -13,11 +13,34 @@ from slo.model import Model
 from slo.quantities import Duration
 
 
-class UrlService(Model):
-    """A service that is running already."""
+class _TlsUpstream(Model):
+    """Whom an https address is trusted by."""
 
-    url: str = Field(pattern=r"^http://[^/@\s]+$", description="http://host:port")
+    upstream_ca: str | None = Field(
+        None,
+        min_length=1,
+        description="A PEM file of authorities that are trusted beside the system's, for https.",
+    )
+    upstream_verify: bool = Field(
+        True, description="false: whoever answers at an https address is believed to be it."
+    )
+
+    def _only_with_https(self, address: str) -> None:
+        for key in ("upstream_ca", "upstream_verify"):
+            if key in self.model_fields_set and not address.startswith("https://"):
+                raise ValueError(f"{key} belongs to an https:// address")
+
+
+class UrlService(_TlsUpstream):
+    """A service that is running already. Clients speak plain HTTP to its proxy where it is https, too."""
+
+    url: str = Field(pattern=r"^https?://[^/@\s]+$", description="http://host:port, or https://host[:port]")
     health: str | None = Field(None, pattern=r"^/", description="A path that answers 200 when it is ready.")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> UrlService:
+        self._only_with_https(self.url)
+        return self
 
 
 class DemoService(Model):
@@ -51,11 +74,21 @@ Service = Annotated[
 ]
 
 
-class ProxyUse(Model):
+class ProxyUse(_TlsUpstream):
     """A proxy that the target has beside those in front of its services (between two services, say)."""
 
-    upstream: str = Field(pattern=r"^[^/@\s]+:\d{1,5}$", description="host:port")
+    upstream: str = Field(
+        pattern=r"^(https://[^/@\s]+|[^/@\s]+:\d{1,5})$", description="host:port, or https://host[:port]"
+    )
     listen: str = Field("127.0.0.1:0", pattern=r"^[^/@\s]*:\d{1,5}$")
+    tls: bool = Field(
+        False, description="true: it listens by TLS, with a certificate of a throw-away CA; the log tells it."
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> ProxyUse:
+        self._only_with_https(self.upstream)
+        return self
 
 
 class _ProcessBase(Model):

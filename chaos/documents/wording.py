@@ -49,9 +49,13 @@ _BOUNDS = {
 _PATTERNS = {
     r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$": "a name of lower-case letters, digits, '-' and '.', at most 63",
     r"^http://[^/@\s]+$": "an address such as http://127.0.0.1:8000",
+    r"^https?://[^/@\s]+$": "an address such as http://127.0.0.1:8000 or https://api.example.com",
+    r"^(https://[^/@\s]+|[^/@\s]+:\d{1,5})$": "an address such as 127.0.0.1:8000 or https://api.example.com",
     r"^[^/@\s]+:\d{1,5}$": "an address such as 127.0.0.1:8000",
     r"^[^/@\s]*:\d{1,5}$": "an address such as 127.0.0.1:0",
     r"^/": "a path that begins with /",
+    r"^/.*": "a JSON Pointer such as /data/reward",
+    r"^(/|$)": "a JSON Pointer such as /data/reward",
     r"^[A-Za-z0-9_.-]{1,253}$": "a host's name such as model.internal",
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*$": "a service's name as docker-compose has it",
     r"^[a-z0-9][a-z0-9_-]*$": "a project's name as docker-compose has it",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import JsonValue
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -17,7 +19,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ToxicInfo:
-    """A toxic as the server has it, in Toxiproxy's units.
+    """A toxic as the server has it, in Toxiproxy's units: whole numbers, but at layer 7 whatever JSON has.
 
     `since_ms` (Unix) says when one that was asked for by `at_ms` took effect; None before that.
     """
@@ -26,13 +28,13 @@ class ToxicInfo:
     type: str
     stream: str
     toxicity: float
-    attributes: Mapping[str, int] = field(default_factory=dict)
+    attributes: Mapping[str, JsonValue] = field(default_factory=dict)
     since_ms: float | None = None
 
     @classmethod
     def of(cls, value: Any) -> ToxicInfo:
         """From the API's JSON. Raises KeyError, TypeError or AttributeError when it is no toxic."""
-        attributes = {str(key): int(number) for key, number in value["attributes"].items()}
+        attributes = {str(key): given for key, given in value["attributes"].items()}
         return cls(
             value["name"],
             value["type"],

@@ -1,4 +1,4 @@
-"""Faults of proxies as toxics: Toxiproxy's units, and the effect that each must have to count as acting.
+"""Faults of proxies at layer 4 as toxics: Toxiproxy's units, and the effect that each must have to count.
 
 Durations are seconds in a fault and integers in Toxiproxy: milliseconds, but microseconds for `slicer.delay`;
 `bandwidth.rate` is in kB/s. What is above 0 never rounds to 0, which would mean something else. Pure.
@@ -13,8 +13,8 @@ from chaos.documents.faults import (
     BandwidthFault,
     DownFault,
     LatencyFault,
+    Layer4Fault,
     LimitDataFault,
-    ProxyFault,
     ResetPeerFault,
     SlicerFault,
     SlowCloseFault,
@@ -52,7 +52,7 @@ def _ms(seconds: float) -> int:
     return _whole(seconds * 1e3)
 
 
-def toxic_attributes(fault: ProxyFault) -> dict[str, int]:
+def toxic_attributes(fault: Layer4Fault) -> dict[str, int]:
     """The attributes of the fault's toxic, in Toxiproxy's units; none for `down`.
 
     Raises:
@@ -65,7 +65,7 @@ def toxic_attributes(fault: ProxyFault) -> dict[str, int]:
     return attributes
 
 
-def _attributes(fault: ProxyFault) -> dict[str, int]:
+def _attributes(fault: Layer4Fault) -> dict[str, int]:
     match fault:
         case LatencyFault():
             return {"latency": _ms(fault.latency), "jitter": _ms(fault.jitter)}
@@ -87,7 +87,7 @@ def _attributes(fault: ProxyFault) -> dict[str, int]:
             return {}
 
 
-def toxic_effects(fault: ProxyFault, primary_metrics: Sequence[str]) -> tuple[Effect, ...]:
+def toxic_effects(fault: Layer4Fault, primary_metrics: Sequence[str]) -> tuple[Effect, ...]:
     """What must be seen of `fault` where the experiment does not say; any one of them is evidence.
 
     `primary_metrics` are the duration histograms (seconds) of the load at its place. What slows must raise a

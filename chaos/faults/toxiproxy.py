@@ -10,8 +10,8 @@ The package (0.1.1, 2019) falls short in five ways, all mended here, and only he
   that refuses is ProxyRefused, with the server's words, and none is ProxyUnreachable;
 - it cannot update a toxic, and knows no lease: both are added.
 
-Attributes are checked before they are sent: some crash the whole of a stock Toxiproxy. Leases and counts are
-extensions of the embedded proxy (see `chaos.proxy`); a stock Toxiproxy never sees them.
+Attributes are checked before they are sent: some crash the whole of a stock Toxiproxy. Leases, counts, seeds
+and layer 7 are extensions of the embedded proxy (see `chaos.proxy`); a stock Toxiproxy never sees them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
 import requests
 import toxiproxy
+from pydantic import JsonValue
 from toxiproxy.api import APIConsumer
 from toxiproxy.exceptions import ProxyExists
 
+from chaos.faults.consumer import TIMEOUT_S, Consumer, ProxyFailed, ProxyRefused, ProxyUnreachable
 from chaos.faults.inventory import Lease, ProxyInfo, ToxicInfo
-from chaos.proxy.toxics.attributes import ATTRIBUTES, problem
+from chaos.faults.layer7 import ONLY_EMBEDDED
+from chaos.proxy.layer7.catalogue import LAYER7
+from chaos.proxy.toxics.attributes import ATTRIBUTES, known, names, problem
 
 __all__ = [
     "InvalidToxic",
@@ -44,105 +48,19 @@ __all__ = [
     "ToxiproxyServer",
 ]
 
-TIMEOUT_S: Final = 3.0
 NOT_FOUND: Final = 404
-
-
-class ProxyUnreachable(OSError):
-    """The proxy server did not answer, or could not do it; whether it did anything is not known."""
-
-
-class ProxyFailed(ProxyUnreachable):
-    """The server answered that it could not do it (a port that is taken), or not as this API does."""
-
-
-class ProxyRefused(OSError):
-    """The server answered that it will not: `status` is 400, 401, 403, 404 or 409."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class InvalidToxic(ValueError):
     """A toxic that would crash a stock Toxiproxy, or mean something else there; it is not sent."""
 
 
-class _Consumer:
-    """The requests to one server: with a time-out, past the environment's proxies, with errors that tell."""
-
-    def __init__(self, url: str, timeout_s: float, token: str | None) -> None:
-        self.url = url
-        self.timeout_s = timeout_s
-        self.token = token
-        self._open: list[requests.Session] = []
-
-    def connect(self) -> None:
-        """Open a connection, and keep it for the next request that changes something."""
-        session = self._session()
-        try:
-            session.get(f"{self.url}/version", headers=self._headers(), timeout=self.timeout_s)
-        except requests.RequestException as error:
-            session.close()
-            raise ProxyUnreachable(
-                f"{self.url}: the proxy server does not answer: {_reason(error)}"
-            ) from error
-        self._open.append(session)
-
-    def disconnect(self) -> None:
-        """Close the connections that were kept."""
-        while self._open:
-            self._open.pop().close()
-
-    def _session(self) -> requests.Session:
-        session = requests.Session()
-        session.trust_env = False
-        return session
-
-    def _headers(self) -> dict[str, str]:
-        return {"User-Agent": "brownout", **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
-
-    def send(self, method: str, path: str, body: object = None) -> requests.Response:
-        """One request, on a connection of its own. Raises ProxyUnreachable, ProxyFailed, ProxyRefused."""
-        opened = self._open.pop() if self._open and method != "GET" else None
-        try:
-            with opened or self._session() as session:
-                response = session.request(
-                    method, self.url + path, json=body, headers=self._headers(), timeout=self.timeout_s
-                )
-        except requests.RequestException as error:
-            raise ProxyUnreachable(
-                f"{self.url}: the proxy server did not answer {method} {path} within {self.timeout_s:g} s: "
-                f"{_reason(error)}"
-            ) from error
-        if response.status_code >= 400:
-            raise _refusal(response, f"{self.url}: {method} {path}")
-        return response
-
-
-def _refusal(response: requests.Response, request: str) -> ProxyRefused | ProxyFailed:
-    try:
-        reason = str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        reason = response.text.strip()[:200] or response.reason
-    message = f"{request}: {response.status_code} {reason}"
-    if response.status_code >= 500:
-        return ProxyFailed(message)
-    return ProxyRefused(message, response.status_code)
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost reason; requests wraps it three deep."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return str(error)
-
-
 @dataclass(frozen=True, slots=True)
 class _Call:
-    consumer: _Consumer
-    lease: Lease | None
-    at_ms: float | None
+    """`more` is added to what is sent: the extensions of the embedded proxy."""
+
+    consumer: Consumer
+    more: Mapping[str, object]
 
 
 _CALL: ContextVar[_Call | None] = ContextVar("toxiproxy_call", default=None)
@@ -156,10 +74,8 @@ def _route(method: str) -> None:
         call = _CALL.get()
         if call is None:
             return as_before(url, *args, **({} if json is None else {"json": json}), **kwargs)
-        if call.lease is not None and json is not None:
-            json = {**json, "lease": {"holder": call.lease.holder, "ttl_ms": call.lease.ttl_ms}}
-        if call.at_ms is not None and json is not None:
-            json = {**json, "at_ms": call.at_ms}
+        if json is not None:
+            json = {**json, **call.more}
         return call.consumer.send(method.upper(), url, json)
 
     setattr(APIConsumer, method, staticmethod(routed))
@@ -178,7 +94,7 @@ class ToxiproxyServer:
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, token: str | None = None) -> None:
         self.url = url.rstrip("/")
-        self._consumer = _Consumer(self.url, timeout_s, token)
+        self._consumer = Consumer(self.url, timeout_s, token)
 
     def connect(self) -> None:
         """Open a connection for the next request that changes something. Raises ProxyUnreachable."""
@@ -235,10 +151,35 @@ class ToxiproxyServer:
             return None if value is None else ProxyInfo.of(value)
 
     def create_proxy(
-        self, name: str, listen: str, upstream: str, *, lease: Lease | None = None, enabled: bool = True
+        self,
+        name: str,
+        listen: str,
+        upstream: str,
+        *,
+        lease: Lease | None = None,
+        enabled: bool = True,
+        protocol: Literal["tcp", "http"] = "tcp",
+        tls: bool = False,
+        upstream_ca: str | None = None,
+        upstream_verify: bool = True,
     ) -> ProxyInfo:
-        """Create a proxy; port 0 in `listen` becomes a real one in the answer, once it is enabled."""
-        with self._call(lease):
+        """Create a proxy; port 0 in `listen` becomes a real one in the answer, once it is enabled.
+
+        With the `protocol` http the embedded proxy reads each connection from its first byte. It also listens
+        by `tls`, and dials an https `upstream`, trusting the file `upstream_ca` (on its machine) beside its
+        system's. A stock Toxiproxy that is asked for TLS would say nothing: here it is ProxyRefused.
+        """
+        if (tls or upstream.lower().startswith("https://")) and not self.embedded:
+            asked = "a TLS listener" if tls else f"the upstream {upstream}"
+            message = f"{self.url}: proxy {name}: {asked}: {self.describe()} speaks no TLS; {ONLY_EMBEDDED}"
+            raise ProxyRefused(message, 400)
+        with self._call(
+            lease,
+            protocol=None if protocol == "tcp" else protocol,
+            tls=tls or None,
+            upstream_ca=upstream_ca,
+            upstream_verify=None if upstream_verify else False,
+        ):
             made = toxiproxy.Toxiproxy().create(upstream=upstream, name=name, listen=listen, enabled=enabled)
             return ProxyInfo(made.name, made.listen, made.upstream, made.enabled)
 
@@ -251,7 +192,7 @@ class ToxiproxyServer:
         self, name: str, enabled: bool, *, lease: Lease | None = None, at_ms: float | None = None
     ) -> None:
         """Enable or disable a proxy. A lease, and a time (see `add_toxic`), go with a disabling only."""
-        with self._call(None if enabled else lease, None if enabled else at_ms):
+        with self._call(None if enabled else lease, at_ms=None if enabled else at_ms):
             if enabled:
                 _named(name).enable()
             else:
@@ -272,30 +213,38 @@ class ToxiproxyServer:
         type: str,
         stream: str,
         toxicity: float,
-        attributes: Mapping[str, int],
+        attributes: Mapping[str, JsonValue],
         *,
         lease: Lease | None = None,
         at_ms: float | None = None,
+        where: Mapping[str, JsonValue] | None = None,
+        id: Mapping[str, str] | None = None,
+        persist: Literal["none", "request"] = "none",
+        seed: int | None = None,
+        draw: str = "",
     ) -> None:
         """Add a toxic, in Toxiproxy's units; with `at_ms` (Unix) the embedded proxy lets it act from then on.
 
-        Raises InvalidToxic too.
+        There its draws are keyed by `seed` and `draw` (the server's seed and its own name, where those are
+        left out); `where`, `id` and `persist` are for one of layer 7. Raises InvalidToxic too.
         """
-        _check(type, toxicity, attributes)
-        with self._call(lease, at_ms):
+        self._check(type, toxicity, attributes)
+        kept = None if persist == "none" else persist
+        aim = {"where": where or None, "id": id or None, "persist": kept, "seed": seed, "draw": draw or None}
+        with self._call(lease, at_ms=at_ms, **aim):
             _named(proxy).add_toxic(
                 name=name, type=type, stream=stream, toxicity=toxicity, attributes=dict(attributes)
             )
 
     def update_toxic(
-        self, proxy: str, toxic: str, attributes: Mapping[str, int], *, toxicity: float | None = None
+        self, proxy: str, toxic: str, attributes: Mapping[str, JsonValue], *, toxicity: float | None = None
     ) -> ToxicInfo:
         """Change some attributes of a toxic, and its toxicity; the others stay. Raises InvalidToxic too."""
         present = self.toxic(proxy, toxic)
         if present is None:
             raise ProxyRefused(f"{self.url}: proxy {proxy} has no toxic {toxic}", NOT_FOUND)
         wanted = present.toxicity if toxicity is None else toxicity
-        _check(present.type, wanted, {**present.attributes, **attributes})
+        self._check(present.type, wanted, {**present.attributes, **attributes})
         body = {"attributes": dict(attributes), "toxicity": wanted}
         with self._call():
             return ToxicInfo.of(self._consumer.send("PATCH", _toxic_path(proxy, toxic), body).json())
@@ -306,12 +255,25 @@ class ToxiproxyServer:
             _named(proxy).destroy_toxic(_quoted(toxic))
 
     def counts(self, proxy: str, toxic: str) -> dict[str, int]:
-        """What a toxic did: `connections` struck, `bytes` that reached it, times it `applied`. Stock: {}."""
+        """What a toxic did: `connections` struck, `bytes` that reached it, times it `applied`. Stock: {}.
+
+        Of layer 7 also the messages that its `where` `matched`, and the connections that it left `unread`.
+        """
         if not self.embedded:
             return {}
         with self._call():
             found = self._consumer.send("GET", f"{_toxic_path(proxy, toxic)}/counts").json()
             return {str(key): int(value) for key, value in found.items()}
+
+    def hits(self, proxy: str, after: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """A page of the messages that toxics of layer 7 struck, numbered from 1, of those after `after`; and
+        how many of those in between the server has forgotten. Stock: none.
+        """
+        if not self.embedded:
+            return [], 0
+        with self._call():
+            found = self._consumer.send("GET", f"/proxies/{_quoted(proxy)}/hits?after={after}").json()
+            return [dict(hit) for hit in found["hits"]], int(found["missed"])
 
     # --- leases ---------------------------------------------------------------------------------------------
 
@@ -336,12 +298,28 @@ class ToxiproxyServer:
                 raise
             return None
 
+    def _check(self, type: str, toxicity: float, attributes: Mapping[str, JsonValue]) -> None:
+        if type in LAYER7 and not self.embedded:
+            raise InvalidToxic(
+                f"toxic {type}: it is of layer 7, which {self.describe()} at {self.url} does not know: "
+                f"{ONLY_EMBEDDED}"
+            )
+        _check(type, toxicity, attributes)
+
     @contextmanager
-    def _call(self, lease: Lease | None = None, at_ms: float | None = None) -> Iterator[None]:
-        """Route the package's requests to this server, and turn its exceptions into ours."""
-        lease = lease if lease is not None and self.embedded else None
-        at_ms = at_ms if at_ms is not None and self.keeps_time else None
-        reset = _CALL.set(_Call(self._consumer, lease, at_ms))
+    def _call(
+        self, lease: Lease | None = None, *, at_ms: float | None = None, **given: object
+    ) -> Iterator[None]:
+        """Route the package's requests to this server, and turn its exceptions into ours.
+
+        What is given besides (and is not None) goes to the embedded proxy with what is sent.
+        """
+        more = {key: value for key, value in given.items() if value is not None}
+        if lease is not None:
+            more["lease"] = {"holder": lease.holder, "ttl_ms": lease.ttl_ms}
+        if at_ms is not None and self.keeps_time:
+            more["at_ms"] = at_ms
+        reset = _CALL.set(_Call(self._consumer, more if more and self.embedded else {}))
         try:
             yield
         except ProxyExists as error:
@@ -373,14 +351,14 @@ def _toxic_path(proxy: str, toxic: str) -> str:
     return f"/proxies/{_quoted(proxy)}/toxics/{_quoted(toxic)}"
 
 
-def _check(type: str, toxicity: float, attributes: Mapping[str, int]) -> None:
+def _check(type: str, toxicity: float, attributes: Mapping[str, Any]) -> None:
     """Refuse what crashes a stock Toxiproxy, or would be dropped by it without a word."""
-    if type not in ATTRIBUTES:
-        raise InvalidToxic(f"toxic type: expected one of {', '.join(sorted(ATTRIBUTES))}, got {type}")
-    known = {attribute.name for attribute in ATTRIBUTES[type]}
-    unknown = sorted(set(attributes) - known)
+    if not known(type):
+        types = ", ".join(sorted((*ATTRIBUTES, *LAYER7)))
+        raise InvalidToxic(f"toxic type: expected one of {types}, got {type}")
+    unknown = sorted(set(attributes) - set(names(type)))
     if unknown:
-        expected = ", ".join(sorted(known)) or "none"
+        expected = ", ".join(sorted(names(type))) or "none"
         raise InvalidToxic(f"toxic {type}: attributes.{unknown[0]}: expected one of {expected}")
     if not 0 <= toxicity <= 1:
         raise InvalidToxic(f"toxic {type}: toxicity: expected 0 to 1, got {toxicity:g}")

@@ -35,6 +35,13 @@ in tests/proxy/test_differences*.py show each by its name; in all else test_diff
   delays only its own client.
 - counts: Counts per toxic, `GET /proxies/P/toxics/T/counts` and on /metrics (none): evidence that a fault
   acted.
+- layer7: Toxics of layer 7, below (none): the faults that corrupt in silence are there.
+- draws: A toxic may bear a `seed` and a `draw`, which its draws are then keyed by, in the place of the
+  server's seed, the proxy and its own name (none): a run can be repeated where names differ.
+- hits: `GET /proxies/P/hits` tells which messages toxics of layer 7 struck (none): findings can be joined to
+  their causes.
+- tls: A proxy may dial an https upstream and listen by TLS, below (fields ignored, `https://…` no address):
+  providers are there by TLS only, and some clients speak nothing else.
 - leases: Leases, below (none): a fault goes when its conductor has died.
 - times: A toxic, and the disabling of a proxy, may be asked for ahead of their time, below (at once only): a
   fault is on time however busy the machine is.
@@ -54,6 +61,23 @@ in tests/proxy/test_differences*.py show each by its name; in all else test_diff
 - methods: A method that HTTP does not know is 400 (405): it is no HTTP.
 - framing: Requests that two readers could take differently are 400: a length beside chunks, two lengths, bare
   line feeds, folded headers (served): nobody smuggles a request past whoever stands before the API.
+
+Layer 7: a toxic of one of the types of `chaos.proxy.layer7.catalogue` acts on messages. `toxicity` is the
+share that it strikes of those that `where` fits; the body that creates it may also carry `"where": {…}` (see
+`chaos.proxy.layer7.where`), `"id": {"header": NAME}` or `{"json": POINTER}`, and `"persist": "request"` (see
+`chaos.proxy.layer7.identity`). A proxy that is created with `"protocol": "http"` reads each connection from
+its first byte; any other begins where it can when the toxic comes. Counts have `matched`, `unread` too.
+
+    GET /proxies/P/hits?after=N    {"hits": [{"number", "at_ms", "toxic", "type", "what", "id", "trace",
+                                   "applied", …}], "missed"}; a page of those after number N, oldest first
+
+TLS: a proxy's `upstream` may be `https://HOST[:PORT]`. Certificate and name are verified, by the system's
+authorities and those in the PEM file `"upstream_ca": PATH`, unless `"upstream_verify": false`; where that
+fails, connections end, counted as unreached, and the log says why. Connections are read as HTTP then, and
+Host becomes the upstream's own (see `chaos.proxy.layer7.requests`). With `"tls": true` a proxy listens by
+TLS as localhost, as what `listen` names, and as the upstream's host; it shows `"tls": {"ca": PATH}`, the
+certificate to trust, of a CA that ends with the process. Both sides agree on HTTP/1.1 only (ALPN). The three
+stay as a proxy was made with them.
 
 Leases: the body that creates a toxic or a proxy, or a PATCH of a proxy with `enabled: false`, may carry
 `"lease": {"holder": "run-id", "ttl_ms": 10000}`. When a holder has not renewed for its `ttl_ms`, its toxics

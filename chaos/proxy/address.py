@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from dataclasses import dataclass
 from typing import Final
 
 BACKLOG: Final = 4096
 """As Go's: the system's most."""
+HTTPS_PORT: Final = 443
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{0,9}")
 """What Go takes for a port's number; all else is the name of a service."""
+
+
+_HTTPS: Final = re.compile(
+    r"https://(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<host>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?))"
+    r"(?::(?P<port>[0-9]{1,5}))?",
+    re.IGNORECASE,
+)
 
 
 class AddressError(OSError):
@@ -38,6 +47,35 @@ def split(address: str) -> tuple[str, int]:
     if not 0 <= number <= 65535:
         raise AddressError(f"address {port}: invalid port")
     return host, number
+
+
+@dataclass(frozen=True, slots=True)
+class HttpsUpstream:
+    """Where an https upstream is. `authority` is what its requests' Host says."""
+
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """The host, and the port where it is not https's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == HTTPS_PORT else f"{host}:{self.port}"
+
+
+def https_upstream(address: str) -> HttpsUpstream | None:
+    """The parts of `https://host[:port]`; None for an address that does not begin so.
+
+    Raises:
+        AddressError: it begins so, and is badly written.
+    """
+    if not address.lower().startswith("https://"):
+        return None
+    found = _HTTPS.fullmatch(address)
+    port = int((found and found["port"]) or HTTPS_PORT)
+    if found is None or not 0 < port <= 65535:
+        raise AddressError(f"expected https://host or https://host:port, and no more, got {address[:200]}")
+    return HttpsUpstream(found["six"] or found["host"], port)
 
 
 def join(host: str, port: int) -> str:

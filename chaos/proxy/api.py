@@ -12,8 +12,10 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from chaos import __version__
+from chaos.proxy.address import AddressError, https_upstream
 from chaos.proxy.appointment import at_of
 from chaos.proxy.body import BodyError, Fields, decode, kind
+from chaos.proxy.certificates import TlsAsked, tls_of
 from chaos.proxy.collection import Collection, Taken, Unknown, Wanted
 from chaos.proxy.gate import Gate
 from chaos.proxy.http import Request, Response
@@ -58,15 +60,30 @@ def _protocol(fields: Fields) -> Protocol:
             raise BodyError(f"protocol: expected tcp or http, got {other[:100]}")
 
 
+def _upstream(fields: Fields) -> tuple[str, bool]:
+    """The upstream, and whether it is https. Raises BodyError."""
+    upstream = fields.string("upstream")
+    try:
+        return upstream, https_upstream(upstream) is not None
+    except AddressError as error:
+        raise BodyError(f"upstream: {error}") from error
+
+
 def _wanted(value: object, place: str, suffix: str) -> Wanted:
     fields = Fields.of(value, place)
+    upstream, https = _upstream(fields)
     wanted = Wanted(
         fields.string("name"),
         fields.string("listen"),
-        fields.string("upstream"),
+        upstream,
         fields.boolean("enabled", True),
         _protocol(fields),
+        tls_of(fields, TlsAsked()),
     )
+    if https and fields.has("protocol") and wanted.protocol != "http":
+        raise BodyError("protocol: expected http, as the upstream is https")
+    if not https and (wanted.tls.upstream_ca or not wanted.tls.upstream_verify):
+        raise BodyError("upstream_ca, upstream_verify: expected only with an https:// upstream")
     for name, given in (("name", wanted.name), ("upstream", wanted.upstream)):
         if not given:
             raise Refused(f"missing required field: {name}{suffix}")
@@ -240,20 +257,24 @@ class Api:
         return _json(self._collection.get(name).as_dict())
 
     async def _proxy_update(self, request: Request, name: str) -> Response:
-        self._collection.get(name)
+        proxy = self._collection.get(name)
         fields = Fields.of(decode(request.body))
         fields.string("name")  # it stays what it is, but must be one
         enabled = fields.boolean("enabled", True) if fields.has("enabled") else None
         grant = grant_of(fields)
         if grant is not None and enabled is not False:
             raise BodyError("lease: expected only together with enabled: false")
+        if tls_of(fields, proxy.tls) != proxy.tls:
+            raise BodyError(
+                "tls, upstream_ca, upstream_verify: cannot be changed; delete the proxy, then create it"
+            )
         at_ms = at_of(fields)
         if at_ms is not None and enabled is not False:
             raise BodyError("at_ms: expected only together with enabled: false")
         proxy = await self._collection.update(
             name,
             fields.string("listen") if fields.has("listen") else None,
-            fields.string("upstream") if fields.has("upstream") else None,
+            _upstream(fields)[0] if fields.has("upstream") else None,
             enabled,
             grant,
             at_ms,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from chaos.proxy.address import AddressError, bind, join, resolve
+from chaos.proxy.address import AddressError, bind, https_upstream, join, resolve, split
+from chaos.proxy.certificates import Authority, TlsAsked, TlsContexts, names_of, upstream_context
 from chaos.proxy.leases import Grant, Lease, Leases
 from chaos.proxy.log import Log
 from chaos.proxy.proxy import Protocol, Proxy
@@ -31,6 +32,7 @@ class Wanted:
     upstream: str
     enabled: bool = True
     protocol: Protocol = "tcp"
+    tls: TlsAsked = field(default_factory=TlsAsked)
 
 
 class Collection:
@@ -43,6 +45,7 @@ class Collection:
         self._loop = loop
         self._log = log
         self._changing = asyncio.Lock()
+        self._authority = Authority()
 
     def get(self, name: str) -> Proxy:
         """The proxy of that name. Raises Unknown."""
@@ -59,7 +62,21 @@ class Collection:
             raise Unknown("toxic not found")
         return proxy, toxic
 
-    def _make(self, wanted: Wanted) -> Proxy:
+    async def _contexts(self, tls: TlsAsked, listen: str, upstream: str) -> TlsContexts:
+        """What a proxy needs for TLS, made in a thread: no traffic waits. Raises CertificateError too."""
+        https = https_upstream(upstream)
+        dialled = listener = None
+        if https is not None:
+            dialled = await asyncio.to_thread(upstream_context, tls.upstream_ca, verify=tls.upstream_verify)
+        if tls.listener:
+            names = names_of(split(listen or ":0")[0], https.host if https else split(upstream)[0])
+            listener = await asyncio.to_thread(self._authority.listener_context, *names)
+        return TlsContexts(listener, dialled, self._authority.path if tls.listener else "")
+
+    async def _make(self, wanted: Wanted) -> Proxy:
+        contexts = await self._contexts(wanted.tls, wanted.listen, wanted.upstream)
+        if contexts.ca:
+            self._log.info("tls-listener", proxy=wanted.name, ca=contexts.ca)
         return Proxy(
             wanted.name,
             wanted.listen,
@@ -68,6 +85,8 @@ class Collection:
             loop=self._loop,
             log=self._log,
             protocol=wanted.protocol,
+            tls=wanted.tls,
+            contexts=contexts,
         )
 
     def _check_port(self, host: str, port: int, but: Sequence[Proxy] = ()) -> None:
@@ -90,7 +109,7 @@ class Collection:
         async with self._changing:
             if wanted.name in self.proxies:
                 raise Taken("proxy already exists")
-            proxy = self._make(wanted)
+            proxy = await self._make(wanted)
             if wanted.enabled:
                 await proxy.listen_on(await self._bind(wanted.listen))
             self.proxies[proxy.name] = proxy
@@ -114,11 +133,13 @@ class Collection:
             if listen is not None:
                 _, host, port = await resolve(listen)
                 self._check_port(host, port, [proxy])
-            await proxy.update(
-                proxy.listen if listen is None else listen,
-                proxy.upstream if upstream is None else upstream,
-                was_enabled if enabled is None or at_ms is not None else enabled,
-            )
+            listen = proxy.listen if listen is None else listen
+            upstream = proxy.upstream if upstream is None else upstream
+            contexts = proxy.contexts
+            if (listen, upstream) != (proxy.listen, proxy.upstream):
+                contexts = await self._contexts(proxy.tls, listen, upstream)
+            wanted = was_enabled if enabled is None or at_ms is not None else enabled
+            await proxy.update(listen, upstream, wanted, contexts)
             if at_ms is not None and was_enabled:
                 proxy.stop_at(at_ms)
             elif enabled is not None:
@@ -152,10 +173,10 @@ class Collection:
             for entry in wanted:
                 existing = self.proxies.get(entry.name)
                 if existing is None:
-                    result.append(self._make(entry))
-                elif await existing.differs(entry.listen, entry.upstream):
+                    result.append(await self._make(entry))
+                elif await existing.differs(entry.listen, entry.upstream, entry.tls):
                     replaced.append(existing)
-                    result.append(self._make(entry))
+                    result.append(await self._make(entry))
                 else:
                     result.append(existing)
             await self._replace(replaced, list(zip(wanted, result, strict=True)))
@@ -255,3 +276,4 @@ class Collection:
         for proxy in list(self.proxies.values()):
             proxy.remove_all()
             self._delete(proxy)
+        self._authority.close()

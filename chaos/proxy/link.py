@@ -204,6 +204,9 @@ class Link:
 
     def read_no_more(self) -> None:
         """Nothing is held or half read: both directions go the short way again."""
+        for pipe in (self.up, self.down):
+            if pipe.reader in pipe.stages:
+                pipe.stages.remove(pipe.reader)
         self.conversation = self.up.reader = self.down.reader = None
         for pipe in (self.up, self.down):
             if not pipe.done:

@@ -4,11 +4,14 @@ toxiproxy_proxy_received_bytes_total{direction,proxy,listener,upstream}   bytes 
 toxiproxy_proxy_sent_bytes_total{direction,proxy,listener,upstream}       bytes passed on
 brownout_toxic_connections_total{proxy,toxic,type,direction}              connections that a toxic struck
 brownout_toxic_bytes_total{…}        bytes that reached it
-brownout_toxic_applied_total{…}        times that it acted
+brownout_toxic_applied_total{…}      times that it acted
+brownout_toxic_matched_total{…}      messages that the `where` of one of layer 7 fitted
+brownout_toxic_unread_total{…}       connections, and messages on others, that one of layer 7 could not read
 brownout_proxy_connections{proxy}    connections that are open now
 brownout_proxy_accepted_total{proxy}             connections that were taken on
 brownout_proxy_refused_total{proxy}              those for which no descriptors were left (EMFILE, or nearly)
 brownout_proxy_unreached_total{proxy}            those that ended as the upstream could not be reached
+brownout_proxy_tls_failures_total{proxy}         those with which TLS failed: a client's, or later
 brownout_proxy_resets_total{proxy,direction}     resets that came, from the upstream or (downstream) a client
 brownout_api_connections             API connections that are open now
 brownout_api_replies_total{status}   replies: 4xx are requests that were refused
@@ -58,6 +61,12 @@ class _Traffic(Collector):
         applied = CounterMetricFamily(
             "brownout_toxic_applied", "Times that a toxic acted.", labels=_TOXIC_LABELS
         )
+        matched = CounterMetricFamily(
+            "brownout_toxic_matched", "Messages that a toxic's `where` fitted.", labels=_TOXIC_LABELS
+        )
+        unread = CounterMetricFamily(
+            "brownout_toxic_unread", "What a toxic of layer 7 could not read.", labels=_TOXIC_LABELS
+        )
         for proxy in self._collection.proxies.values():
             for stream in _STREAMS:
                 labels = [stream, proxy.name, proxy.listen, proxy.upstream]
@@ -69,7 +78,10 @@ class _Traffic(Collector):
                 connections.add_metric(labels, toxic.counts.connections)
                 reached.add_metric(labels, toxic.counts.bytes)
                 applied.add_metric(labels, toxic.counts.applied)
-        yield from (received, sent, connections, reached, applied)
+                if toxic.rule is not None:
+                    matched.add_metric(labels, toxic.counts.matched)
+                    unread.add_metric(labels, toxic.counts.unread)
+        yield from (received, sent, connections, reached, applied, matched, unread)
 
 
 class _Connections(Collector):
@@ -84,6 +96,7 @@ class _Connections(Collector):
         accepted = CounterMetricFamily("brownout_proxy_accepted", "Connections taken on.", labels=one)
         refused = CounterMetricFamily("brownout_proxy_refused", "No descriptors were left.", labels=one)
         unreached = CounterMetricFamily("brownout_proxy_unreached", "No upstream was there.", labels=one)
+        tls = CounterMetricFamily("brownout_proxy_tls_failures", "TLS failed.", labels=one)
         resets = CounterMetricFamily(
             "brownout_proxy_resets", "Resets that came.", labels=("proxy", "direction")
         )
@@ -92,9 +105,10 @@ class _Connections(Collector):
             accepted.add_metric([proxy.name], proxy.accepted)
             refused.add_metric([proxy.name], proxy.refused)
             unreached.add_metric([proxy.name], proxy.unreached)
+            tls.add_metric([proxy.name], proxy.greetings.failures)
             for stream in _STREAMS:
                 resets.add_metric([proxy.name, stream], proxy.resets[stream])
-        yield from (open_now, accepted, refused, unreached, resets)
+        yield from (open_now, accepted, refused, unreached, tls, resets)
 
 
 class _Process(Collector):

@@ -6,8 +6,8 @@ along the chain, and back-pressure comes back along it, from the slower socket t
 
 from __future__ import annotations
 
-import time
 from random import Random
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from chaos.proxy import draw
@@ -75,7 +75,7 @@ class Pipe:
     def receive(self, data: bytes) -> None:
         """Data for the chain."""
         self.chained += len(data)
-        self.stages[0].feed(data, time.monotonic())
+        self.stages[0].feed(data, monotonic())
         if self.source.reading and self.stages and not self.stages[0].accepting():
             self.source.read(False)
 

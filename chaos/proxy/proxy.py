@@ -13,11 +13,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from chaos.proxy import draw
-from chaos.proxy.address import BACKLOG, AddressError, begin_listening, bind, join, resolve, split
+from chaos.proxy.address import (
+    BACKLOG,
+    AddressError,
+    HttpsUpstream,
+    begin_listening,
+    bind,
+    https_upstream,
+    join,
+    resolve,
+    split,
+)
 from chaos.proxy.appointment import Appointment
+from chaos.proxy.certificates import TlsAsked, TlsContexts
 from chaos.proxy.descriptors import ceiling
+from chaos.proxy.greetings import Greetings
 from chaos.proxy.layer7.hits import Hits
 from chaos.proxy.link import Link, Side
+from chaos.proxy.tls import Tls, dial
 from chaos.proxy.toxics.attributes import defaults
 from chaos.proxy.toxics.toxic import Stream, Toxic
 
@@ -42,8 +55,9 @@ class Traffic:
 class Proxy:
     """`listen` is the address as bound once it has been; `ordinal` numbers the connections, from 0.
 
-    With the `protocol` http every connection is read from its first byte, so that a toxic of layer 7 finds all
-    of them read already when it comes; with tcp only while there is one.
+    With the `protocol` http every connection is read from its first byte, so that a toxic of layer 7 finds
+    all of them read already when it comes; with tcp only while there is one. An https upstream implies http.
+    `tls` is what was asked for, `contexts` what came of it.
     """
 
     def __init__(
@@ -56,10 +70,13 @@ class Proxy:
         loop: asyncio.AbstractEventLoop,
         log: Log,
         protocol: Protocol = "tcp",
+        tls: TlsAsked,
+        contexts: TlsContexts,
     ) -> None:
         self.name = name
         self.listen = listen
-        self.upstream = upstream
+        self.tls = tls
+        self._aim(upstream, contexts)
         self.enabled = False
         self.seed = seed
         self.loop = loop
@@ -79,6 +96,7 @@ class Proxy:
         self._reserve: socket.socket | None = None
         self._reachable = True
         self._ceiling = ceiling()
+        self.greetings = Greetings(name, log, self._has_room)
         self.accepted = 0
         """Connections that were taken on."""
         self.refused = 0
@@ -88,6 +106,13 @@ class Proxy:
         self.resets: dict[Stream, int] = {"upstream": 0, "downstream": 0}
         """Resets that came: from the upstream, and from downstream, the clients."""
 
+    def _aim(self, upstream: str, contexts: TlsContexts) -> None:
+        self.upstream = upstream
+        self.https: HttpsUpstream | None = https_upstream(upstream)
+        self.authority = "" if self.https is None else self.https.authority
+        """What the Host of requests becomes; empty where it stays."""
+        self.contexts = contexts
+
     def as_dict(self) -> dict[str, object]:
         """As Toxiproxy writes it; toxics of the upstream first."""
         return {
@@ -96,7 +121,8 @@ class Proxy:
             "upstream": self.upstream,
             "enabled": self.enabled,
             "toxics": [t.as_dict() for stream in _ALL for t in self.toxics if t.stream == stream],
-            **({} if self.protocol == "tcp" else {"protocol": self.protocol}),
+            **({"protocol": "http"} if self.protocol == "http" or self.authority else {}),
+            **self.tls.as_dict(self.contexts.ca),
             **({} if self.closing is None else self.closing.as_dict()),
         }
 
@@ -156,6 +182,7 @@ class Proxy:
         """End all connections at once."""
         for task in list(self.deliveries):
             task.cancel()
+        self.greetings.drop()
         for link in list(self.links):
             link.abort()
 
@@ -168,24 +195,25 @@ class Proxy:
         except OSError as error:
             self._log.warning("port-not-kept", proxy=self.name, listen=self.listen, reason=str(error))
 
-    async def differs(self, listen: str, upstream: str) -> bool:
-        """Whether these are other addresses than the proxy's own. Raises AddressError."""
+    async def differs(self, listen: str, upstream: str, tls: TlsAsked) -> bool:
+        """Whether these are other addresses than the proxy's own, or other TLS. Raises AddressError."""
         _, host, port = await resolve(listen)
-        return join(host, port) != self.listen or upstream != self.upstream
+        return join(host, port) != self.listen or upstream != self.upstream or tls != self.tls
 
-    async def update(self, listen: str, upstream: str, enabled: bool) -> None:
+    async def update(self, listen: str, upstream: str, enabled: bool, contexts: TlsContexts) -> None:
         """Change addresses (open connections end) or state, all or nothing. Raises AddressError."""
         family, host, port = await resolve(listen)
         moved = join(host, port) != self.listen
         if moved:
             sock = bind(family, host, port) if enabled else None
             self.stop(reserve=False)
-            self.listen, self.upstream = listen, upstream
+            self.listen = listen
+            self._aim(upstream, contexts)
             if sock is not None:
                 await self.listen_on(sock)
             return
         if upstream != self.upstream:
-            self.upstream = upstream
+            self._aim(upstream, contexts)
             self._reachable = True
             self.drop_links()
         if enabled and not self.enabled:
@@ -195,14 +223,19 @@ class Proxy:
 
     # --- connections ----------------------------------------------------------------------------------------
 
-    def _accept(self) -> Side:
+    def _accept(self) -> Side | Tls:
         link = Link(self, self._ordinal)
         self._ordinal += 1
-        return link.client
+        if self.contexts.listener is None:
+            return link.client
+        return self.greetings.greet(link.client, self.contexts.listener)
 
     def admits(self, side: Side) -> bool:
         """Whether a socket that has been opened may stay: not when descriptors run out."""
-        if side.descriptor() < self._ceiling:
+        return self._has_room(side.descriptor())
+
+    def _has_room(self, descriptor: int) -> bool:
+        if descriptor < self._ceiling:
             return True
         self._exhausted()
         return False
@@ -212,11 +245,15 @@ class Proxy:
             self._log.warning("descriptors-exhausted", proxy=self.name, refused=self.refused + 1)
         self.refused += 1
 
-    async def dial(self, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
-        """Connect to the upstream; its name is looked up now. Raises OSError."""
-        host, port = split(self.upstream)
+    async def dial(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+        """Connect to the upstream, by TLS if it is https; its name is looked up now. Raises OSError."""
+        https, context = self.https, self.contexts.upstream
+        host, port = split(self.upstream) if https is None else (https.host, https.port)
         try:
-            await self.loop.create_connection(protocol, host or "127.0.0.1", port)
+            if context is None:
+                await self.loop.create_connection(protocol, host or "127.0.0.1", port)
+            else:
+                await dial(protocol, context, host, port, broken=self.greetings.failed)
         except ValueError as error:  # a name that cannot be one
             raise AddressError(f"lookup {host}: no such host") from error
         self._reachable = True
@@ -258,7 +295,11 @@ class Proxy:
     @property
     def reads(self) -> bool:
         """Whether connections are read as HTTP: always, or as a toxic of layer 7 is there or about to be."""
-        return self.protocol == "http" or any(toxic.rule is not None for toxic in self.toxics)
+        return (
+            self.protocol == "http"
+            or self.authority != ""
+            or any(toxic.rule is not None for toxic in self.toxics)
+        )
 
     def chain(self, stream: Stream) -> list[Toxic]:
         """The toxics of layer 4 of a stream that act, in the order in which they began to."""
@@ -269,7 +310,7 @@ class Proxy:
         return toxic.toxicity >= 1 or draw.uniform(*self.drawn_by(toxic, ordinal)) < toxic.toxicity
 
     def drawn_by(self, toxic: Toxic, ordinal: int) -> tuple[int, str, int, str, str]:
-        """What `toxic` draws by for the `ordinal`-th connection; a `draw` of its own stands for the proxy too."""
+        """What `toxic` draws by for a connection; a `draw` of its own stands for the proxy too."""
         seed = self.seed if toxic.seed is None else toxic.seed
         return seed, "" if toxic.draw else self.name, ordinal, toxic.key, toxic.stream
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from chaos.documents.faults import PROCESS_TYPES
+from chaos.documents.faults import LAYER7_TYPES, PROCESS_TYPES
+from chaos.faults.layer7 import attributes_in_words, messages_in_words
 from chaos.report import numbers
 from chaos.report.curves import NO_CURVES, Curves
 from chaos.report.runbook import RunbookExcerpt
@@ -183,10 +184,14 @@ _UNITS: Final[dict[str, str]] = {
 
 def disturbance(fault: FaultReport) -> str:
     """The fault's type and attributes, with Toxiproxy's units: `latency 250 ms, jitter 250 ms`."""
+    if fault.type in LAYER7_TYPES:
+        told = ", ".join(attributes_in_words(fault.type, fault.attributes))
+        return f"{fault.type}: {told}" if told else fault.type
     parts = []
     for key, value in fault.attributes.items():
         unit = "µs" if (fault.type, key) == ("slicer", "delay") else _UNITS.get(key, "")
-        parts.append(f"{key.replace('_', ' ')} {value:g} {unit}".rstrip())
+        number = f"{value:g}" if isinstance(value, int | float) else value
+        parts.append(f"{key.replace('_', ' ')} {number} {unit}".rstrip())
     told = ", ".join([*([fault.means] if fault.means else []), *parts])
     if fault.type in fault.attributes:
         return told
@@ -201,6 +206,8 @@ def reach(fault: FaultReport) -> str:
         return "the process"
     if fault.type == "command":
         return "what its command touches"
+    if fault.type in LAYER7_TYPES:
+        return f"{fault.stream}, {messages_in_words(fault.where, fault.toxicity)}"
     struck = "" if fault.toxicity >= 1 else f", {numbers.percent(fault.toxicity, decimals=0)} of connections"
     return f"{fault.stream}{struck}"
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chaos.documents.problems import shown_path
+from chaos.hits import STRUCK_BY
 from chaos.report import numbers, reading
 from chaos.report.plain import one_line
 from chaos.report.prose import to_text
@@ -28,6 +29,7 @@ from slo.outcome import Outcome
 
 NARROW = 80
 _TELLING = (
+    STRUCK_BY,
     "user",
     "step",
     "attempt",

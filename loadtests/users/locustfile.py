@@ -8,6 +8,7 @@ what this process does is in its plan.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import gevent
 import locust.argument_parser
 from locust import User, events
 from locust.exception import StopUser
+from locust.runners import Runner
 
 from loadtests.profile import LoadPlan
 from loadtests.runner import PLAN_VARIABLE
@@ -53,4 +55,20 @@ def _on_quitting(**_: Any) -> None:
         _worker.finished.wait(FINISH_WITHIN_S)
 
 
+def _on_interrupt(runner: Runner) -> None:
+    _on_quitting()
+    runner.quit()
+
+
+def _on_init(runner: Runner, **_: Any) -> None:
+    """SIGINT ends the process as SIGTERM does, in a greenlet of its own, also where SIGINT was ignored.
+
+    Python's KeyboardInterrupt would end whichever greenlet happens to run, and with it what that one was at,
+    the last report among it; and there is none at all where whoever started the process ignores SIGINT, as
+    shells do for what they start in the background.
+    """
+    gevent.signal_handler(signal.SIGINT, _on_interrupt, runner)
+
+
 events.quitting.add_listener(_on_quitting)
+events.init.add_listener(_on_init)

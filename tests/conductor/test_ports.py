@@ -77,7 +77,8 @@ def server() -> Iterator[ToxiproxyServer]:
 
 def kept(server: ToxiproxyServer, keeper: Keeper, run: str, journal: Path) -> KeptFaults:
     """The faults port of a run whose every fault is one of the proxy `web`."""
-    proxied = ProxyFaults(server, run=run, names={"web": "web"}, lease=Lease(holder=run, ttl_ms=60_000))
+    lease = Lease(holder=run, ttl_ms=60_000)
+    proxied = ProxyFaults(server, run=run, names={"web": "web"}, lease=lease, seed=1)
     return KeptFaults(lambda _: proxied, keeper, run=run, journal=journal)
 
 

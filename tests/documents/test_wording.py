@@ -99,13 +99,14 @@ def test_unions_are_told_by_their_keys() -> None:
         metadata: {name: t}
         spec:
           services:
-            a: {url: "https://x:1"}
+            a: {url: "ftp://x:1"}
             b: {demo: envs}
             c: {demo: evals, sessions: 2}
             Bad: {demo: evals}
     """
     assert said(text) == [
-        "x.yaml:6:14: spec.services.a.url: expected an address such as http://127.0.0.1:8000, got https://x:1",
+        "x.yaml:6:14: spec.services.a.url: expected an address such as http://127.0.0.1:8000 "
+        "or https://api.example.com, got ftp://x:1",
         "x.yaml:7:15: spec.services.b.demo: expected environment or evals, got envs\n"
         "  hint: did you mean evals?",
         "x.yaml:8:22: spec.services.c.sessions: sessions belongs to the demo environment: the evals have no sessions",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -32,26 +33,39 @@ def wait_until(holds: Callable[[], bool], what: str, within_s: float = WITHIN_S)
 
 
 class Receiver:
-    """An OTLP/HTTP receiver that keeps each report."""
+    """An OTLP/HTTP receiver that keeps the newest report.
+
+    That is not always the one that came last: a worker that ends gives up the report that is on its way, whose
+    thread here may then be done after that of the last one.
+    """
 
     def __init__(self) -> None:
-        self.reports: list[ExportMetricsServiceRequest] = []
+        self._lock = threading.Lock()
+        self._newest: tuple[int, ExportMetricsServiceRequest] | None = None
+        self._connections: set[socket.socket] = set()
+        self._open = True
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                report = ExportMetricsServiceRequest()
-                report.ParseFromString(self.rfile.read(int(self.headers["content-length"])))
+                length = int(self.headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    self.close_connection = True
+                    return
                 assert self.path == "/v1/metrics"
-                receiver.reports.append(report)
+                receiver._take(ExportMetricsServiceRequest.FromString(body))
                 self.send_response(200)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
             def handle(self) -> None:
-                with contextlib.suppress(ConnectionResetError):  # its client may be killed
+                with (
+                    receiver._attending(self.connection),
+                    contextlib.suppress(OSError),
+                ):  # either may be killed
                     super().handle()
 
             def log_message(self, *_: object) -> None:
@@ -64,15 +78,42 @@ class Receiver:
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
 
     def stop(self) -> None:
-        """Refuse connections from now on."""
+        """Refuse connections from now on, and end those that are open."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        with self._lock:
+            self._open = False
+            for connection in self._connections:
+                _end(connection)
+
+    @contextlib.contextmanager
+    def _attending(self, connection: socket.socket) -> Iterator[None]:
+        with self._lock:
+            self._connections.add(connection)
+            if not self._open:
+                _end(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connections.remove(connection)
+
+    def _take(self, report: ExportMetricsServiceRequest) -> None:
+        at = max(
+            point.time_unix_nano
+            for metric in report.resource_metrics[0].scope_metrics[0].metrics
+            for point in getattr(metric, metric.WhichOneof("data")).data_points
+        )
+        with self._lock:
+            if self._newest is None or at >= self._newest[0]:
+                self._newest = (at, report)
 
     def points(self, metric: str, **wanted: str) -> list[tuple[dict[str, str], Any]]:
-        """The points of a metric in the last report; `wanted` filters by the last part of attribute names."""
+        """The points of a metric in the newest report; `wanted` filters by the last part of attribute names."""
         found = []
-        for each in self.reports[-1].resource_metrics[0].scope_metrics[0].metrics if self.reports else ():
+        newest = self._newest
+        for each in newest[1].resource_metrics[0].scope_metrics[0].metrics if newest else ():
             if each.name == metric:
                 for point in getattr(each, each.WhichOneof("data")).data_points:
                     attributes = {a.key: a.value.string_value for a in point.attributes}
@@ -82,7 +123,7 @@ class Receiver:
         return found
 
     def heard(self, metric: str) -> bool:
-        """Whether the last report holds the metric."""
+        """Whether the newest report holds the metric."""
         return bool(self.points(metric))
 
     def count(self, metric: str, **wanted: str) -> int:
@@ -93,10 +134,15 @@ class Receiver:
         )
 
 
-class Load:
-    """A Locust process at a plan."""
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the other side may have ended it
+        connection.shutdown(socket.SHUT_RDWR)
 
-    def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
+
+class Load:
+    """A Locust process at a plan. `by` is a command that runs the command after it: the process's starter."""
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any], by: Sequence[str] = ()) -> None:
         self.receiver = Receiver()
         self.history = folder / "history"
         self.phases: list[tuple[str, float]] = []
@@ -114,7 +160,7 @@ class Load:
         self._log = folder / "locust.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                runner.locust_command(path),
+                [*by, *runner.locust_command(path)],
                 env=runner.environment(path),
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -153,7 +199,12 @@ class Load:
 
     def ended(self, within_s: float = WITHIN_S) -> int:
         """Wait for the end; returns the exit code."""
-        return self.process.wait(within_s)
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"not ended within {within_s:g} s: {self._log.parent.name}: {self.log}"
+            ) from None
 
     @property
     def table(self) -> pa.Table:
@@ -181,10 +232,10 @@ class Load:
 
 
 @contextlib.contextmanager
-def locust(folder: Path, **plan: Any) -> Iterator[Load]:
+def locust(folder: Path, by: Sequence[str] = (), **plan: Any) -> Iterator[Load]:
     """A Locust process that is ready for its first phase; killed at the end if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    load = Load(folder, plan)
+    load = Load(folder, plan, by)
     try:
         yield load.ready()
     finally:

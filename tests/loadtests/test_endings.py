@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,11 @@ ENDINGS: dict[str, Callable[[Load], None]] = {
     "end of stdin": Load.hang_up,
     "SIGTERM": lambda load: load.process.send_signal(signal.SIGTERM),
     "SIGINT": lambda load: load.process.send_signal(signal.SIGINT),
+    "SIGINT, in the background": lambda load: load.process.send_signal(signal.SIGINT),
 }
+
+IN_THE_BACKGROUND = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+"""As a shell without job control starts what ends in `&`: it ignores SIGINT."""
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +58,19 @@ def _loads(folder: Path, url: str, names: list[str]) -> Iterator[dict[str, Load]
         loads: dict[str, Load] = {}
 
         def start(name: str) -> None:
-            loads[name] = stack.enter_context(locust(folder / name, **plan))
+            by = IN_THE_BACKGROUND if "background" in name else ()
+            loads[name] = stack.enter_context(locust(folder / name, by, **plan))
 
-        threads = [threading.Thread(target=start, args=(name,)) for name in names]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(start, names))
         yield loads
 
 
 def test_a_worker_ends_soon_when_nobody_holds_it(tmp_path: Path, url: str) -> None:
-    """At the end of stdin or by a signal it ends at once, with exit 0 and everything written down."""
+    """At the end of stdin or by a signal it ends at once, with exit 0 and everything written down.
+
+    That holds for SIGINT too where whoever started it ignores SIGINT, and where its receiver is gone.
+    """
     with _loads(tmp_path, url, [*ENDINGS, "nobody hears it"]) as loads:
         for load in loads.values():
             load.begin("baseline")
@@ -84,8 +90,9 @@ def test_a_worker_ends_soon_when_nobody_holds_it(tmp_path: Path, url: str) -> No
             assert sum(row["operation"] == "mute" for row in unfinished) >= 9, name
             assert all(row["final"] for row in unfinished)
         for name in ENDINGS:
-            assert loads[name].receiver.heard(runner.FINAL_METRIC)
-            assert loads[name].receiver.count(metrics.ATTEMPTS) == len(loads[name].rows())
+            assert loads[name].receiver.heard(runner.FINAL_METRIC), name
+            assert loads[name].receiver.count(metrics.ATTEMPTS) == len(loads[name].rows()), name
+            assert "KeyboardInterrupt" not in loads[name].log, name
 
 
 def test_a_killed_worker_leaves_a_readable_history(tmp_path: Path, url: str) -> None:

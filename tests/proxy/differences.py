@@ -9,7 +9,7 @@ from typing import TypeVar
 import chaos.proxy
 
 T = TypeVar("T", bound=Callable[..., None])
-LISTED = re.findall(r"^- ([a-z-]+): ", chaos.proxy.__doc__ or "", re.MULTILINE)
+LISTED = re.findall(r"^- ([a-z0-9-]+): ", chaos.proxy.__doc__ or "", re.MULTILINE)
 SHOWN: dict[str, set[str]] = {}
 """Names of tests, by what they show."""
 

@@ -18,7 +18,7 @@ from chaos.proxy.clients import Limits
 from chaos.proxy.server import Settings, run
 from chaos.proxy.toxics.stage import Stage
 
-COUNTED = ("Link", "Side", "Pipe", "Connection", "Task", "TimerHandle")
+COUNTED = ("Link", "Side", "Tls", "Pipe", "Connection", "Task", "TimerHandle")
 
 
 def tell(report: Path) -> None:

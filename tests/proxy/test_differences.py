@@ -20,11 +20,11 @@ UPSTREAM = "127.0.0.1:1"
 
 
 def test_the_list_and_its_tests_correspond():
-    """Each difference of the list has tests, each test of the two modules shows one of the list, and none is there
+    """Each difference of the list has tests, each test of the modules shows one of the list, and none is there
     twice.
     """
     names = set()
-    for module in ("test_differences", "test_differences_of_traffic"):
+    for module in ("test_differences", "test_differences_of_traffic", "test_differences_at_layer7"):
         names |= {
             name for name in vars(importlib.import_module(f"tests.proxy.{module}")) if name[:5] == "test_"
         }

@@ -8,12 +8,43 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 
 import pytest
 
 from tests.proxy.differences import shows
+from tests.proxy.layer7.tls_peers import Authority, over_tls
 
 UPSTREAM = "127.0.0.1:1"
+
+
+def echo(sock):
+    """Send back what comes."""
+    while data := sock.recv(65536):
+        sock.sendall(data)
+
+
+# --- TLS ----------------------------------------------------------------------------------------------------
+
+
+@shows("tls")
+@pytest.mark.parametrize("tls", [False, True])
+def test_tls_is_spoken_on_both_sides(api, upstream, wire, tmp_path, tls):
+    """To an https upstream, and to clients where that is asked for; there the client sees a close."""
+    authority = Authority(tmp_path)
+    address = upstream(over_tls(authority.server("127.0.0.1"), echo)).address
+    place = api.proxy(f"https://{address}", tls=tls, upstream_ca=authority.path)
+    shown = api.request("GET", place.path).json
+    assert ("tls" in shown) is (tls and api.embedded)
+    with place.connect() as plain:
+        if not api.embedded:
+            with contextlib.suppress(ConnectionResetError):
+                assert wire.receive(plain, 1) == b""
+            return
+        context = ssl.create_default_context(cafile=shown["tls"]["ca"]) if tls else None
+        with context.wrap_socket(plain, server_hostname="localhost") if context else plain as sock:
+            sock.sendall(b"\0hello")
+            assert wire.receive(sock, 6) == b"\0hello"
 
 
 # --- who is struck ------------------------------------------------------------------------------------------

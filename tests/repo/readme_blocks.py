@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import get_args
 
 from chaos.cli import COMMANDS
+from chaos.documents.fault import type_of
 from chaos.documents.faults import CommandFault, DownFault, ProcessFault, ToxicFault
+from chaos.documents.layer7 import Layer7Fault
+from chaos.proxy.layer7.catalogue import LAYER7, Attribute
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = {"name", "place", "at", "for_", "effect", "type", "stream", "toxicity"}
@@ -46,6 +49,38 @@ def process_faults() -> str:
     return _table((*get_args(ProcessFault), CommandFault))
 
 
+_KINDS = {"ms": "duration", "s": "duration", "bytes": "size"}
+
+
+def _attribute(attribute: Attribute) -> str:
+    """An attribute at layer 7 as documents have it: its unit or bounds, and its default where there is one."""
+    match attribute.kind:
+        case "choice":
+            *rest, last = attribute.choices
+            says = f"{', '.join(rest)} or {last}"
+        case "boolean":
+            says = "false or true"
+        case "json":
+            says = "any value" if attribute.default is None else "names and texts"
+        case "text":
+            says = f"text ({attribute.default})" if attribute.default else "text"
+        case _:
+            bounds = "number" if attribute.most > 1e6 else f"{attribute.least:g} to {attribute.most:g}"
+            says = _KINDS.get(attribute.unit, f"{bounds} ({attribute.default:g})")
+    return f"`{attribute.name}`: {says}"
+
+
+def layer7_faults() -> str:
+    """A table of the faults at layer 7, from the models that validate them and the proxy's catalogue."""
+    rows = ["| type | stream | what it does | attributes |", "|---|---|---|---|"]
+    for model in get_args(Layer7Fault):
+        spec = LAYER7[type_of(model)]
+        attributes = "; ".join(_attribute(attribute) for attribute in spec.attributes)
+        does = " ".join((model.__doc__ or "").split())
+        rows.append(f"| `{type_of(model)}` | {' or '.join(spec.streams)} | {does} | {attributes or '–'} |")
+    return "\n".join(rows)
+
+
 def commands() -> str:
     """A table of all commands."""
     rows = ["| command | what it does |", "|---|---|"]
@@ -55,7 +90,13 @@ def commands() -> str:
 
 def rewritten(text: str) -> str:
     """`text` with its generated blocks made anew."""
-    for name, made in (("faults", faults()), ("process-faults", process_faults()), ("commands", commands())):
+    blocks = {
+        "faults": faults(),
+        "process-faults": process_faults(),
+        "layer7-faults": layer7_faults(),
+        "commands": commands(),
+    }
+    for name, made in blocks.items():
         before, _, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- /{name} -->")
         text = f"{before}<!-- {name} -->\n{made}\n{end}{after}"

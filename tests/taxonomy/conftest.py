@@ -12,13 +12,15 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
 from chaos.faults.toxiproxy import ToxiproxyServer
 from tests.demo.serving import Running, running
 from tests.taxonomy.gateway import Gateway
+from tests.taxonomy.layer7 import Layer7
 from tests.taxonomy.place import WITHIN_S, Place, Places, Starts
 
 _names = itertools.count()
@@ -128,3 +130,29 @@ def gateway_place(place_of: Places, gateway: str) -> Place:
 def evals_place(place_of: Places, evals: Running) -> Place:
     """A place in front of the shared evals."""
     return place_of(evals.address)
+
+
+@pytest.fixture
+def layer7_of(embedded_api: str) -> Iterator[Callable[[str], Layer7]]:
+    """Makes places that read HTTP; after the test all is healed, and the proxies are gone."""
+    made: list[Layer7] = []
+    with httpx.Client(base_url=embedded_api, timeout=WITHIN_S, trust_env=False) as api:
+
+        def make(address: str) -> Layer7:
+            body = {"listen": "127.0.0.1:0", "upstream": address, "protocol": "http"}
+            answer = api.post("/proxies", json={"name": f"reading-{next(_names)}", **body})
+            assert answer.status_code == 201, answer.text
+            proxy = answer.json()
+            made.append(Layer7(api, proxy["name"], proxy["listen"]))
+            return made[-1]
+
+        yield make
+        for place in made:
+            place.heal()
+            api.delete(f"/proxies/{place.name}")
+
+
+@pytest.fixture
+def evals_http(layer7_of: Callable[[str], Layer7], evals: Running) -> Layer7:
+    """A place that reads HTTP in front of the shared evals."""
+    return layer7_of(evals.address)

@@ -12,6 +12,11 @@ SECTIONS = {
     "OpenEnv's client": ("test_openenv.py", "test_half_open.py"),
     "httpx": ("test_httpx.py",),
     "The OpenAI SDK": ("test_openai.py",),
+    "Layer 7: the OpenAI SDK": ("test_layer7_openai.py", "test_layer7_openai_losses.py"),
+    "Layer 7: the Anthropic SDK": ("test_layer7_anthropic.py", "test_layer7_anthropic_losses.py"),
+    "Layer 7: httpx and aiohttp": ("test_layer7_http.py",),
+    "Layer 7: mcp's client": ("test_layer7_mcp.py",),
+    "Layer 7: which requests are struck": ("test_layer7_draws.py",),
     "A process that is killed, paused, slow, or short of something": ("test_processes.py",),
 }
 

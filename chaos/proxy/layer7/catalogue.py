@@ -333,6 +333,9 @@ def _beyond(toxic_type: str, attributes: Mapping[str, Any]) -> str | None:
         _is_token(name) and isinstance(value, str) and _is_line(value) for name, value in headers.items()
     ):
         return f"attributes.headers: expected an object of names and one-line texts, got {_shown(headers)}"
+    given = {name.lower() for name in headers}
+    if given & {"content-length", "transfer-encoding"}:
+        return "attributes.headers: expected no Content-Length and no Transfer-Encoding: the body has its own"
     for name in ("content_type", "header"):
         if not _is_line(str(attributes.get(name, ""))):
             return f"attributes.{name}: expected one line of Latin-1, got {_shown(attributes[name])}"

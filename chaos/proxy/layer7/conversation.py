@@ -13,6 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from chaos.proxy.layer7.deflate import agreed
 from chaos.proxy.layer7.delivery import deliver
 from chaos.proxy.layer7.exchange import Exchange
 from chaos.proxy.layer7.replies import ReplyReader
@@ -49,7 +50,7 @@ class Conversation:
         self._struck: set[Toxic] = set()
         if joined:
             self.up.state = self._join
-            self.down.state = self._pass_down
+            self.down.state = self.pass_down
 
     # --- what the readers, and a WebSocket, may ask for -----------------------------------------------------
 
@@ -78,7 +79,12 @@ class Conversation:
         if not self.over:
             self.over = True
             self._stop_filters()
-            self.link.down.close(self.down)
+            self.up.drop()
+            if self.link.down.done:
+                self.link.up.close(self.up)
+            else:
+                self.link.down.close(self.down)
+            self.up.finish()
 
     def reset(self) -> None:
         """Reset both ends (RST)."""
@@ -99,16 +105,22 @@ class Conversation:
 
     def hang(self, exchange: Exchange) -> None:
         """Nothing comes any more on this connection, until the toxic is gone; then it is closed."""
-        self.hanging = next(
-            struck.toxic for struck in exchange.strikes if struck.attributes.get("how") == "hang"
-        )
-        self.up.state = self.down.state = self.drop
+        toxic = next(struck.toxic for struck in exchange.strikes if struck.attributes.get("how") == "hang")
+        if all(acting is not toxic for acting, _ in self.proxy.layer7):
+            self.close()
+            return
+        self.hanging = toxic
+        self.up.drop()
+        self.down.state = self.drop
+        self.up.prev.ready()
 
     @property
     def stuck(self) -> bool:
         """Whether nothing comes any more until a toxic is gone."""
-        return self.hanging is not None or any(
-            one.stuck for exchange in self.exchanges for one in exchange.filters
+        return not self.over and (
+            self.hanging is not None
+            or any(one.stuck for exchange in self.exchanges for one in exchange.filters)
+            or (self.websocket is not None and self.websocket.stuck)
         )
 
     def drop(self, data: bytes) -> bytes:
@@ -129,15 +141,18 @@ class Conversation:
 
     # --- what cannot be read --------------------------------------------------------------------------------
 
-    def pass_untouched(self) -> None:
-        """From here on neither direction is read."""
-        self.reading = False
-        self.up.state = self._pass_up
-        self.down.state = self._pass_down
-        self._count_unread()
-        for reader in (self.up, self.down):
-            if reader.blocked:
-                reader.resume()
+    def pass_untouched(self, *, replies: bool = True) -> None:
+        """From here on neither direction is read; where only requests cannot be, those before them get their due.
+
+        So replies that toxics hold or make up for earlier requests still leave, in order, before anything that
+        comes after them.
+        """
+        if self.reading:
+            self.reading = False
+            self._count_unread()
+            self.up.pass_untouched()
+        if not self.over and (replies or not any(exchange.struck for exchange in self.exchanges)):
+            self.down.pass_untouched()
 
     def _count_unread(self) -> None:
         for toxic, _ in self.proxy.layer7:
@@ -145,12 +160,12 @@ class Conversation:
                 self._unread.add(toxic)
                 toxic.counts.unread += 1
 
-    def _pass_up(self, data: bytes) -> bytes:
+    def pass_up(self, data: bytes) -> bytes:
         self._count_unread()
         self.send("upstream", data)
         return b""
 
-    def _pass_down(self, data: bytes) -> bytes:
+    def pass_down(self, data: bytes) -> bytes:
         self._count_unread()
         self.send("downstream", data)
         return b""
@@ -158,7 +173,7 @@ class Conversation:
     def _join(self, data: bytes) -> bytes:
         """The connection was there before anyone read it: begin where a request does, at the head of a read."""
         if _REQUEST_LINE.match(data) is None:
-            return self._pass_up(data)
+            return self.pass_up(data)
         self.up.state = self.up.between
         self.down.state = self.down.between
         return data
@@ -188,7 +203,9 @@ class Conversation:
         """Nothing is under way: where nobody wants it any more, read no more."""
         if self.over or self.exchanges or self.up.held or self.down.held or self.proxy.reads:
             return
-        quiet = self.websocket.quiet() if self.websocket is not None else self.up.idle or not self.reading
+        quiet = not self.reading or self.up.idle or self.up.state == self._join
+        if self.websocket is not None:
+            quiet = self.websocket.quiet()
         if quiet and self.link.conversation is self:
             self.link.read_no_more()
 
@@ -196,8 +213,9 @@ class Conversation:
         """The upstream has agreed to another protocol: read a WebSocket; what else there is passes untouched."""
         self.exchanges.clear()
         request = exchange.request
-        if request is not None and request.get("upgrade").lower() == "websocket" and reply.status == 101:
-            self.websocket = WebSocket(self, request, reply)
+        terms = agreed(reply) if reply.status == 101 else None
+        if request is not None and terms is not None and request.get("upgrade").lower() == "websocket":
+            self.websocket = WebSocket(self, request, terms)
             self.up.state = self.websocket.up.take
             self.down.state = self.websocket.down.take
             self.up.resume()
@@ -205,9 +223,18 @@ class Conversation:
             self.pass_untouched()
 
     def stop(self) -> None:
-        """The connection has ended."""
+        """Nothing more reaches the client: what it sends passes as it is, unless a toxic has some of it."""
+        if self.over:
+            return
         self.over = True
+        self.reading = False
+        withheld = self.up.withholds
         self._stop_filters()
+        if withheld:
+            self.up.drop()
+            self.up.finish()
+        elif self.websocket is None:
+            self.up.pass_untouched()
 
     def _stop_filters(self) -> None:
         self.up.forget()

@@ -20,6 +20,7 @@ class _Delivery(asyncio.Protocol):
     """Sends, and reads until the reply is whole."""
 
     def __init__(self, raw: bytes, struck: Strike) -> None:
+        self._method = raw.partition(b" ")[0].decode("latin-1")
         self.over = asyncio.get_running_loop().create_future()
         self._raw = raw
         self._struck = struck
@@ -35,22 +36,21 @@ class _Delivery(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Part of the reply."""
-        if self._body is None:
+        while self._body is None:
             self._head += data
             end = self._head.find(b"\r\n\r\n") + 4
-            if end < 4:
-                if len(self._head) > HEAD_MAX:
-                    self._finish()
+            if 4 <= end <= HEAD_MAX:
+                head = reply_head(self._head[:end], self._method)
+            elif end < 4 and len(self._head) <= HEAD_MAX:
                 return
-            head = reply_head(self._head[:end], "GET")
+            else:
+                head = None
             if head is None:
                 self._finish()
                 return
             data, self._head = self._head[end:], b""
-            if head.status < 200:  # the reply is still to come
-                self.data_received(data)
-                return
-            self._body = framing(head.length, keep=False)
+            if head.status >= 200 or head.status == 101:
+                self._body = framing(head.length, keep=False)
         try:
             self._body.take(data)
         except BadFraming:
@@ -69,6 +69,12 @@ class _Delivery(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """End it, whatever the upstream has not taken yet."""
+        self._finish()
+        if self._transport is not None:
+            self._transport.abort()
+
 
 async def _deliver(proxy: Proxy, raw: bytes, struck: Strike) -> None:
     delivery = _Delivery(raw, struck)
@@ -81,7 +87,7 @@ async def _deliver(proxy: Proxy, raw: bytes, struck: Strike) -> None:
     except OSError as error:
         proxy.unreachable(error)
     finally:
-        delivery.connection_lost(None)
+        delivery.abort()
 
 
 def deliver(proxy: Proxy, raw: bytes, struck: Strike) -> None:

@@ -18,9 +18,10 @@ def edited(raw: bytes, attributes: Mapping[str, Any]) -> bytes | None:
     try:
         value = json.loads(raw)
         changed = _changed(value, attributes)
-    except (ValueError, LookupError, RecursionError):
+        made = json.dumps(changed, ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, LookupError, RecursionError, OverflowError):  # the last: too large for a float
         return None
-    return json.dumps(changed, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return made.encode("utf-8", "surrogatepass")
 
 
 def _changed(value: Any, attributes: Mapping[str, Any]) -> Any:

@@ -23,26 +23,42 @@ def is_stream(head: ReplyHead) -> bool:
 
 
 class Splitter:
-    """Whole events out of bytes; `rest` is the beginning of one that is not whole."""
+    """Whole events out of bytes. Each byte is looked at once, however it is cut."""
 
-    __slots__ = ("_looked", "rest")
+    __slots__ = ("_parts", "_tail", "size")
 
     def __init__(self) -> None:
-        self.rest = b""
-        self._looked = 0
+        self._parts: list[bytes] = []
+        self._tail = b""
+        self.size = 0
+        """Bytes of the beginning of an event that is not whole."""
+
+    @property
+    def rest(self) -> bytes:
+        """The beginning of an event that is not whole."""
+        return b"".join(self._parts)
 
     def take(self, data: bytes) -> list[bytes]:
         """The events that are whole now, each with its blank line; what they add up to is what came."""
-        rest = self.rest + data if self.rest else data
+        window = self._tail + data  # a blank line may have come in parts
+        if _BLANK.search(window) is None:
+            self._keep(data, window)
+            return []
+        look, rest = max(0, self.size - 3), self.rest + data
+        self._parts, self.size = [], 0
         events: list[bytes] = []
         start = 0
-        look = max(0, self._looked - 3)  # a blank line may have come in parts
         while (match := _BLANK.search(rest, look)) is not None:
             events.append(rest[start : match.end()])
             start = look = match.end()
-        self.rest = rest[start:]
-        self._looked = len(self.rest)
+        self._keep(rest[start:], rest[start:])
         return events
+
+    def _keep(self, data: bytes, window: bytes) -> None:
+        if data:
+            self._parts.append(data)
+            self.size += len(data)
+        self._tail = window[-3:]
 
 
 def has_data(event: bytes) -> bool:

@@ -55,6 +55,10 @@ class Filter:
         self.strike = strike
         self.left = False
 
+    def wants(self, head: ReplyHead) -> bool:
+        """Whether the upstream's reply of this head is to come by here at all; else its bytes are not touched."""
+        return not self.left
+
     def head(self, head: ReplyHead) -> None:
         """See Sink."""
         self.next.head(head)
@@ -121,6 +125,7 @@ class Exchange:
         "filters",
         "forward",
         "hears_100",
+        "last",
         "lost",
         "method",
         "new_body",
@@ -151,17 +156,24 @@ class Exchange:
         self.filters: list[Filter] = []
         self.hears_100 = False
         """The client was told to go on with its body by us, so the upstream's `100 Continue` is not for it."""
+        self.last = False
+        """The connection closes after its reply."""
         self.whole = False
-        """The request has come as a whole."""
+        """The request has come as a whole, or nothing more of it will."""
         self.answered = False
         """The upstream's reply has come as a whole, or none is waited for."""
         self.sink: Sink | None = None
         """Where the reply goes, once it has begun: the first filter, or the writer."""
 
+    @property
+    def struck(self) -> bool:
+        """Whether its reply is not just the upstream's."""
+        return bool(self.filters) or self.answer is not None or self.lost is not None
+
     def parse(self, body: bytes) -> None:
         """Take the body, decoded, for what it says."""
         try:
-            self.parsed = json.loads(body)
+            self.parsed = json.loads(body) if body else None
         except (ValueError, RecursionError):
             self.parsed = None
 
@@ -187,7 +199,10 @@ class Exchange:
         params = call.get("params")
         if isinstance(params, dict):
             params = {name: value for name, value in params.items() if name != "_meta"}
-        return json.dumps([call["method"], params]).encode()
+        try:
+            return json.dumps([call["method"], params]).encode()
+        except (ValueError, RecursionError):
+            return self.body
 
 
 def reframed(head: ReplyHead, length: int, method: str, drop: tuple[str, ...] = ()) -> ReplyHead:

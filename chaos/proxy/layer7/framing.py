@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from chaos.proxy.layer7.head import CHUNKED, UNTIL_CLOSE
 
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n]*)?\r\n")
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?\r\n")
 _SIZE_LINE_MAX: Final = 4096
 _TRAILER_MAX: Final = 16 * 1024
 

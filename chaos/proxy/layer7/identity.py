@@ -78,31 +78,34 @@ def json_id(value: Any, pointers: tuple[str, ...]) -> str | None:
     return None
 
 
+def _bytes(text: str) -> bytes:
+    """JSON may name halves of surrogate pairs, which UTF-8 does not have."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def hashed(*parts: bytes) -> str:
     """An id for what bears none."""
-    digest = blake2b(digest_size=12)
-    for part in parts:
-        digest.update(len(part).to_bytes(8))
-        digest.update(part)
-    return f"#{digest.hexdigest()}"
+    told = b"".join([len(part).to_bytes(8) + part for part in parts])
+    return f"#{blake2b(told, digest_size=12).hexdigest()}"
 
 
 class Ordinals:
     """How many messages of each id and attempt there have been; of bounded memory."""
 
-    __slots__ = ("_seen", "forgotten")
+    __slots__ = ("_most", "_seen", "forgotten")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = KNOWN_MAX) -> None:
+        self._most = most
         self._seen: OrderedDict[int, int] = OrderedDict()
         self.forgotten = 0
         """Ids that were forgotten: should they come again, they count from 0."""
 
     def next(self, ident: str, attempt: int) -> int:
         """The ordinal of a message, which is counted."""
-        key = int.from_bytes(blake2b(f"{attempt}\0{ident}".encode(), digest_size=8).digest())
+        key = int.from_bytes(blake2b(_bytes(f"{attempt}\0{ident}"), digest_size=8).digest())
         ordinal = self._seen.pop(key, 0)
         self._seen[key] = ordinal + 1
-        if len(self._seen) > KNOWN_MAX:
+        if len(self._seen) > self._most:
             self._seen.popitem(last=False)
             self.forgotten += 1
         return ordinal
@@ -111,4 +114,4 @@ class Ordinals:
 def uniform(seed: int, draw: str, ident: str, attempt: int, ordinal: int) -> float:
     """A number in [0, 1) for one message and one toxic."""
     text = f"{seed}\0{draw}\0{ident}\0{attempt}\0{ordinal}"
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) * _SCALE
+    return int.from_bytes(blake2b(_bytes(text), digest_size=8).digest()) * _SCALE

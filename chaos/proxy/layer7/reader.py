@@ -5,6 +5,7 @@ It is of no toxic, so nothing is counted for it.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from chaos.proxy.toxics.stage import Ends, Stage
@@ -20,12 +21,15 @@ class Reader(Stage):
     does not accept.
     """
 
-    __slots__ = ("blocked", "busy", "ending", "held", "state")
+    __slots__ = ("at", "blocked", "busy", "ending", "held", "state")
 
     state: Callable[[bytes], bytes]
+    at: float
+    """When what is being read arrived (see Next): for what is passed on as it came."""
 
     def __init__(self, pipe: Ends) -> None:
         self.pipe = pipe
+        self.at = 0.0
         self.held = b""
         self.blocked = False
         self.busy = False
@@ -40,11 +44,12 @@ class Reader(Stage):
             self.held = data
             return
         self.busy = True
+        self.at = at
         try:
             while data and not self.blocked:
-                left = self.state(data)
-                if len(left) == len(data):  # not enough of it for a step
-                    data = left
+                state = self.state
+                left = state(data)
+                if len(left) == len(data) and self.state is state:  # not enough of it for a step
                     break
                 data = left
         finally:
@@ -54,8 +59,10 @@ class Reader(Stage):
     def resume(self) -> None:
         """What was waited for has come: go on with what is held."""
         self.blocked = False
+        if self.busy:
+            return
         if self.held:
-            self.feed(b"", 0.0)
+            self.feed(b"", monotonic())
         if self.ending and not self.blocked:
             self.ending = False
             self.end()

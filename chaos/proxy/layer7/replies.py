@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaos.proxy.layer7.exchange import Ending, Exchange, Sink
+from chaos.proxy.layer7.exchange import Answer, Ending, Exchange, Sink
 from chaos.proxy.layer7.framing import BadFraming, Chunked, Framing, UntilClose, framing
-from chaos.proxy.layer7.head import CHUNKED, UNTIL_CLOSE, ReplyHead, may_become_reply, reply_head
+from chaos.proxy.layer7.head import CHUNKED, HEAD_MAX, UNTIL_CLOSE, Beginning, ReplyHead, reply_head
+from chaos.proxy.layer7.plain import PlainReplies
 from chaos.proxy.layer7.reader import Reader
 
 if TYPE_CHECKING:
@@ -74,15 +75,42 @@ class ReplyReader(Reader):
         self._body: Framing = framing(0, keep=False)
         self._head: ReplyHead | None = None
         self._writer: Writer | None = None
-        self._look_at = 1
+        self._plain = PlainReplies()
+        self._beginning: Beginning | None = None
+        """The head whose end has not come yet."""
         self._advancing = False
 
     def accepting(self) -> bool:
         """Whether there is room for more."""
+        if self._conversation.websocket is not None:
+            return self._conversation.websocket.down.accepting()
         sink = self._exchange.sink if self.state == self._filtered else None
         return not self.blocked and (self.next.accepting() if sink is None else sink.accepting())
 
+    def ready(self) -> None:
+        """The client has room again."""
+        if self._exchanges and self._exchanges[0].answered:
+            self.advance()
+        self.prev.ready()
+
     # --- what comes from the upstream -----------------------------------------------------------------------
+
+    def feed(self, data: bytes, at: float) -> None:
+        """See Reader. Most reads are one whole reply that nothing strikes: this is the short way for it."""
+        exchanges = self._exchanges
+        if (
+            exchanges
+            and not (self.held or self.blocked or self.busy or self._beginning)
+            and self.state == self.between
+            and not ((exchange := exchanges[0]).answered or exchange.filters or exchange.answer)
+            and exchange.method not in ("HEAD", "CONNECT")
+            and self._plain.take(data)
+        ):
+            self._exchange = exchange
+            self.next.feed(data, at)
+            self._is_over(exchange)
+        else:
+            super().feed(data, at)
 
     def between(self, data: bytes) -> bytes:
         """Read the head of the next reply."""
@@ -93,22 +121,30 @@ class ReplyReader(Reader):
         if exchange.answered:
             self.blocked = True  # until those before it have left
             return data
-        end = data.find(b"\r\n\r\n") + 4
+        beginning = self._beginning
+        end = data.find(b"\r\n\r\n") + 4 if beginning is None else beginning.end(data)
         if end < 4:
-            if len(data) >= self._look_at:
-                self._look_at = 2 * len(data)
-                if not may_become_reply(data):
-                    self._conversation.pass_untouched()
-                    return self.state(data)
+            if beginning is None:
+                beginning = self._beginning = Beginning(reply=True)
+            if beginning.broken(data):
+                self._conversation.pass_untouched()
+                return self.state(data)
             return data
-        self._look_at = 1
-        head = reply_head(data if end == len(data) else data[:end], exchange.method)
+        self._beginning = None
+        raw = data if end == len(data) else data[:end]
+        head = reply_head(raw, exchange.method) if end <= HEAD_MAX else None
         if head is None:
             self._conversation.pass_untouched()
             return self.state(data)
         self._exchange, self._head = exchange, head
-        if head.status < 200 or (exchange.method == "CONNECT" and head.status < 300):
+        tunnels = exchange.method == "CONNECT" and 200 <= head.status < 300
+        if exchange.answer is not None and (tunnels or head.status == 101):
+            self._break_off(exchange)  # the client hears of ours, not of another protocol
+            return b""
+        if head.status < 200 or tunnels:
             return self._interim(exchange, head, data, end)
+        if exchange.filters:
+            exchange.filters = [one for one in exchange.filters if one.wants(head)]
         if exchange.filters or exchange.answer is not None:
             return self._begin(exchange, head, data[end:])
         return self._pass_on(exchange, head, data, end)
@@ -119,7 +155,7 @@ class ReplyReader(Reader):
             exchange.hears_100 = False
             return data[end:]
         self._send(data[:end])
-        if head.status == 101 or exchange.method == "CONNECT":
+        if head.status == 101 or head.status >= 200:
             self._conversation.upgrade(exchange, head)
             return self.state(data[end:]) if end < len(data) else b""
         return data[end:]
@@ -129,10 +165,10 @@ class ReplyReader(Reader):
         length = head.length
         if length >= 0 and end + length <= len(data):
             end += length
-            self._send(data if end == len(data) else data[:end])
+            self.next.feed(data if end == len(data) else data[:end], self.at)
             self._is_over(exchange)
             return data[end:]
-        self._send(data[:end])
+        self.next.feed(data[:end], self.at)
         self._body = framing(length, keep=False)
         self.state = self._in_body
         return data[end:]
@@ -144,7 +180,7 @@ class ReplyReader(Reader):
         except BadFraming:
             self._conversation.pass_untouched()
             return self.state(data)
-        self._send(data if size == len(data) else data[:size])
+        self.next.feed(data if size == len(data) else data[:size], self.at)
         if self._body.done:
             self._is_over(self._exchange)
         return data[size:]
@@ -211,7 +247,7 @@ class ReplyReader(Reader):
 
     def _break_off(self, exchange: Exchange) -> None:
         """The upstream's reply will never be whole."""
-        exchange.answered = True
+        exchange.answered = exchange.last = True
         self.state = self._conversation.drop
         if exchange.sink is not None:
             exchange.sink.end("close")
@@ -224,20 +260,29 @@ class ReplyReader(Reader):
         """A reply has left through its filters."""
         if self._exchanges and self._exchanges[0] is exchange:
             self._exchanges.popleft()
-        if closes or (exchange.answer is not None and exchange.request and not exchange.request.keeps_alive):
+        if closes or exchange.last:
             self._conversation.close()
             return
+        if not exchange.answered:  # a toxic has ended it before the upstream has: the rest is dropped
+            for one in exchange.filters:
+                one.stop()
+            exchange.sink = None
         self._next(exchange)
 
     def _next(self, exchange: Exchange) -> None:
         """`exchange` is over: go on with the one after it."""
         conversation = self._conversation
+        if not conversation.reading:
+            conversation.pass_untouched(replies=False)
         if conversation.up.blocked and exchange.request is not None and exchange.request.upgrade:
             conversation.up.resume()  # no other protocol, after all
+        else:
+            conversation.up.refill()
         if self._exchanges or self.blocked:
+            conversation.up.invite()
             self.advance()
         elif not conversation.proxy.reads:
-            conversation.rest()
+            conversation.loop.call_soon(conversation.rest)  # not while this one reads
 
     def advance(self) -> None:
         """Send what we answer ourselves as soon as it is its turn, then read on."""
@@ -253,9 +298,9 @@ class ReplyReader(Reader):
                 if front.lost is not None:
                     conversation.lose(front)
                     break
-                if front.answer is None:
+                if front.answer is None or not self.next.accepting():
                     break
-                self._answer(front)
+                self._answer(front, front.answer)
         finally:
             self._advancing = False
         if conversation.over:
@@ -264,15 +309,26 @@ class ReplyReader(Reader):
             self.resume()
         conversation.up.prev.ready()
 
-    def _answer(self, exchange: Exchange) -> None:
-        answer = exchange.answer
-        if answer is None:
-            return
+    def _answer(self, exchange: Exchange, answer: Answer) -> None:
         sink = self._open(exchange)
-        sink.head(answer.head(exchange.method))
+        head = answer.head(exchange.method)
+        if exchange.request is not None and not exchange.request.keeps_alive:
+            exchange.last = True
+        if exchange.method == "CONNECT" or head.has_token("connection", "close"):
+            exchange.last = True
+        sink.head(head)
         if answer.body:
             sink.data(answer.body)
         sink.end("whole")
+
+    def pass_untouched(self) -> None:
+        """What is held goes on as it came, and so does what comes."""
+        for exchange in self._exchanges:
+            for one in exchange.filters:
+                one.stop()
+        self._exchanges.clear()
+        self.state = self._conversation.pass_down
+        self.resume()
 
     def drained(self) -> None:
         """A filter that held something has room again."""
@@ -295,6 +351,8 @@ class ReplyReader(Reader):
                 self._close()
             else:
                 self._break_off(self._exchange)
+            if self._conversation.over:
+                return
         front = self._exchanges[0] if self._exchanges else None
         if front is not None and front.answered:
             self.ending = self.blocked = True  # its reply is still on its way through the filters
@@ -305,6 +363,6 @@ class ReplyReader(Reader):
         self.next.end()
 
     def stop(self) -> None:
-        """The connection has ended."""
+        """Nothing more reaches the client."""
         super().stop()
         self._conversation.stop()

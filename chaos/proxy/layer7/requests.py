@@ -1,4 +1,8 @@
-"""The requests of a connection: read, shown to the toxics, and passed on."""
+"""The requests of a connection: read, shown to the toxics, and passed on.
+
+One header is changed without a toxic: before an https upstream the value of Host becomes the upstream's own
+authority, where it stands, since what is behind a shared front (a provider's API) is refused by another name.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from chaos.proxy.layer7.body import decoded
 from chaos.proxy.layer7.exchange import BODY_MAX, Exchange
 from chaos.proxy.layer7.framing import BadFraming, Framing, framing
-from chaos.proxy.layer7.head import HEAD_MAX, RequestHead, may_become_request, request_head
+from chaos.proxy.layer7.head import HEAD_MAX, Beginning, RequestHead, request_head
 from chaos.proxy.layer7.identity import ATTEMPT_HEADER, NONCES, IdFrom, hashed, json_id
+from chaos.proxy.layer7.plain import Line, PlainRequests
 from chaos.proxy.layer7.reader import Reader
 from chaos.proxy.layer7.strike import Message, Rule, strike
 from chaos.proxy.layer7.toxics import ACTS, NEED_THE_REQUEST
@@ -41,8 +46,14 @@ class RequestReader(Reader):
         """What has come of a request that is collected."""
         self._size = 0
         self._fitting: list[tuple[Toxic, Rule]] = []
-        self._look_at = 1
+        self._beginning: Beginning | None = None
+        """The head whose end has not come yet."""
+        self._plain = PlainRequests()
         self._timer: asyncio.TimerHandle | None = None
+        self._full = False
+        """So many exchanges are under way that the next head has to wait."""
+        self._expects = False
+        """The client waits to be told to send the body of a request that the upstream does not see yet."""
 
     @property
     def idle(self) -> bool:
@@ -51,6 +62,10 @@ class RequestReader(Reader):
 
     def accepting(self) -> bool:
         """Whether there is room for more."""
+        if self._conversation.hanging is not None:
+            return True  # to be dropped; and so that the client's end is seen
+        if self._conversation.websocket is not None:
+            return self._conversation.websocket.up.accepting()
         return not self.blocked and len(self._exchanges) < _PIPELINED_MAX and self.next.accepting()
 
     def ready(self) -> None:
@@ -59,25 +74,58 @@ class RequestReader(Reader):
 
     # --- heads ----------------------------------------------------------------------------------------------
 
+    def feed(self, data: bytes, at: float) -> None:
+        """See Reader. Most reads are one whole request that nothing strikes: this is the short way for it."""
+        exchanges, proxy = self._exchanges, self._proxy
+        if (
+            not (self.held or self.blocked or self.busy or self._beginning or proxy.authority)
+            and len(exchanges) < _PIPELINED_MAX
+            and self.state == self.between
+            and (line := self._plain.take(data)) is not None
+            and not (proxy.layer7 and self._may_fit(line))
+        ):
+            exchange = self._exchange = Exchange(None)
+            if line[1] != b"GET":
+                exchange.method = line[1].decode()
+            exchange.whole = True
+            exchanges.append(exchange)
+            self.next.feed(data, at)
+        else:
+            super().feed(data, at)
+
+    def _may_fit(self, line: Line) -> bool:
+        """Whether a request may be struck that begins like this."""
+        method, path = line[1].decode(), line[2].partition(b"?")[0].decode()
+        return any(
+            rule.protocol != "websocket" and rule.where.line_fits(method, path)
+            for _, rule in self._proxy.layer7
+        )
+
     def between(self, data: bytes) -> bytes:
         """Read the head of the next request."""
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
-            if len(data) >= self._look_at and data != b"\r":
-                self._look_at = 2 * len(data)
-                if not may_become_request(data):
-                    self._conversation.pass_untouched()
-                    return self.state(data)
+        if len(self._exchanges) >= _PIPELINED_MAX:
+            self._full = self.blocked = True
             return data
-        self._look_at = 1
-        if data.startswith(b"\r\n"):  # an empty line before a request says nothing: RFC 9112, 2.2
-            self._send(data[:2])
-            return data[2:]
+        beginning = self._beginning
+        end = data.find(b"\r\n\r\n") + 4 if beginning is None else beginning.end(data)
+        if data[0] == 13:  # an empty line before a request says nothing: RFC 9112, 2.2
+            return self._empty_line(data)
+        if end < 4:
+            if beginning is None:
+                beginning = self._beginning = Beginning(reply=False)
+            if beginning.broken(data):
+                self._conversation.pass_untouched(replies=False)
+                return self.state(data)
+            return data
+        self._beginning = None
         raw = data if end == len(data) else data[:end]
-        head = request_head(raw)
-        if head is None or end > HEAD_MAX:
-            self._conversation.pass_untouched()
+        head = request_head(raw) if end <= HEAD_MAX else None
+        if head is None:
+            self._conversation.pass_untouched(replies=False)
             return self.state(data)
+        if self._proxy.authority:
+            raw = head.replace("host", self._proxy.authority)
+            data, end = raw + data[end:], len(raw)
         exchange = self._exchange = Exchange(head)
         self._exchanges.append(exchange)
         if self._proxy.layer7:
@@ -85,6 +133,15 @@ class RequestReader(Reader):
             if fitting:
                 return self._show(exchange, head, fitting, raw, data[end:])
         return self._pass_on(exchange, head, data, end)
+
+    def _empty_line(self, data: bytes) -> bytes:
+        if data.startswith(b"\r\n"):
+            self._send(data[:2])
+            return data[2:]
+        if len(data) > 1:
+            self._conversation.pass_untouched(replies=False)
+            return self.state(data)
+        return data
 
     def _fit(self, head: RequestHead) -> list[tuple[Toxic, Rule]]:
         method, path = head.method, head.path
@@ -101,10 +158,10 @@ class RequestReader(Reader):
         length = head.length
         if length >= 0 and end + length <= len(data):
             end += length
-            self._send(data if end == len(data) else data[:end])
+            self.next.feed(data if end == len(data) else data[:end], self.at)
             self._is_whole(exchange)
             return data[end:]
-        self._send(data[:end])
+        self.next.feed(data[:end], self.at)
         self._body = framing(length, keep=False)
         self.state = self._in_body
         return data[end:]
@@ -114,15 +171,17 @@ class RequestReader(Reader):
         size = self._take(data)
         if size is None:
             return self.state(data)
-        self._send(data if size == len(data) else data[:size])
+        self.next.feed(data if size == len(data) else data[:size], self.at)
         if self._body.done:
             self._is_whole(self._exchange)
         return data[size:]
 
     def _dropped(self, data: bytes) -> bytes:
         """Drop the body of a request that does not go on."""
-        size = self._take(data)
-        if size is None:
+        self._expects = False
+        try:
+            size = self._body.take(data)
+        except BadFraming:
             self._conversation.close()  # half of a request that the upstream has not seen: nothing can follow
             return b""
         if self._body.done:
@@ -133,15 +192,15 @@ class RequestReader(Reader):
         try:
             return self._body.take(data)
         except BadFraming:
-            self._conversation.pass_untouched()
+            self._conversation.pass_untouched(replies=False)
             return None
 
     def _is_whole(self, exchange: Exchange) -> None:
         """The request has come; the next one may."""
         exchange.whole = True
-        self.state = self.between
-        if exchange.request is not None and exchange.request.upgrade and exchange.forward:
-            self.blocked = True  # what follows may be of another protocol: the reply tells
+        self.state = self.between if self._conversation.reading else self._conversation.pass_up
+        if exchange.request is not None and exchange.request.upgrade and not exchange.answered:
+            self.blocked = self._conversation.reading  # of which protocol what follows is, the reply tells
         if exchange.answer is not None or exchange.lost is not None:
             self._conversation.down.advance()
 
@@ -168,20 +227,38 @@ class RequestReader(Reader):
             return rest
         if head.length > BODY_MAX or not any(_needs_body(toxic, rule) for toxic, rule in fitting):
             self._decide()
-            return rest
-        self._size = 0
-        self.state = self._collect
-        if not rest and head.get("expect").lower() == "100-continue" and exchange is self._exchanges[0]:
-            exchange.hears_100 = True
-            self._conversation.send("downstream", _CONTINUE)
+        else:
+            self._size = 0
+            self.state = self._collect
+        if self.state in (self._collect, self._dropped):
+            self._invite(rest)
         return rest
+
+    def _invite(self, rest: bytes) -> None:
+        """The upstream does not see this request's head yet: is its client to be told to go on?"""
+        head = self._exchange.request
+        self._expects = (
+            head is not None
+            and not rest
+            and not head.version_1_0
+            and head.get("expect").lower() == "100-continue"
+        )
+        self.invite()
+
+    def invite(self) -> None:
+        """Tell the client to send its body, once all replies before have left."""
+        if self._expects and self._exchanges and self._exchanges[0] is self._exchange:
+            self._expects = False
+            self._exchange.hears_100 = True
+            self._conversation.send("downstream", _CONTINUE)
 
     def _collect(self, data: bytes) -> bytes:
         """Hold a body until it is whole, or too long."""
+        self._expects = False
         try:
             size = self._body.take(data)
         except BadFraming:
-            self._give_up()
+            self._conversation.pass_untouched(replies=False)
             return self.state(data)
         self._raw.append(data[:size])
         self._size += size
@@ -193,12 +270,6 @@ class RequestReader(Reader):
             self._decide()
         return data[size:]
 
-    def _give_up(self) -> None:
-        """What has been held was no strict HTTP: it goes on as it came."""
-        raw, self._raw = b"".join(self._raw), []
-        self._conversation.pass_untouched()
-        self._send(raw)
-
     def _decide(self) -> None:
         """Draw for each toxic that fits, let it say what becomes of the exchange, and do that."""
         exchange, fitting, self._fitting = self._exchange, self._fitting, []
@@ -206,6 +277,7 @@ class RequestReader(Reader):
         if head is None:
             return
         self._body.keep = False
+        self._body.pieces()  # of a body that was too long
         readable = exchange.body_seen and self._parse(exchange, head)
         for toxic, rule in fitting:
             if _needs_body(toxic, rule) and not readable:
@@ -218,6 +290,7 @@ class RequestReader(Reader):
                     self._conversation.struck_by(toxic)
                     exchange.strikes.append(struck)
                     ACTS[toxic.type](struck, exchange, self._conversation)
+        exchange.body, exchange.parsed = b"", None
         self._perform(exchange)
 
     def _parse(self, exchange: Exchange, head: RequestHead) -> bool:
@@ -282,12 +355,15 @@ class RequestReader(Reader):
         self._send(raw)
         for _ in range(exchange.copies):
             self._conversation.deliver(raw, exchange)
-        self.state = self._in_body
+        self.state = self._in_body if self._conversation.reading else self._conversation.pass_up
         if self._body.done:
             self._is_whole(exchange)
 
     def lift(self, acting: AbstractSet[Toxic]) -> None:
-        """A delay whose toxic is gone ends now."""
+        """A delay whose toxic is gone ends now, and so does holding a body for toxics that are."""
+        self._fitting = [(toxic, rule) for toxic, rule in self._fitting if toxic in acting]
+        if self.state == self._collect and not any(_needs_body(toxic, rule) for toxic, rule in self._fitting):
+            self._decide()
         if self._timer is not None and not any(
             one.toxic in acting and one.toxic.type == "http_delay" for one in self._exchange.strikes
         ):
@@ -297,25 +373,67 @@ class RequestReader(Reader):
     def resume(self) -> None:
         """Go on, unless the request is still delayed."""
         if self._timer is None:
+            self._full = False
             super().resume()
+
+    def refill(self) -> None:
+        """An exchange is over: the next head need not wait any more."""
+        if self._full:
+            self.resume()
 
     # --- the end --------------------------------------------------------------------------------------------
 
     def end(self) -> None:
         """The client sends no more: what is held of a request that will never be whole goes on as it came."""
-        if self._conversation.stuck:
-            self._conversation.close()
-        elif self.blocked and self._conversation.websocket is None:
+        conversation = self._conversation
+        if conversation.stuck:
             self.ending = True
-        elif self._conversation.websocket is not None:
-            self._conversation.websocket.up.end()
+            conversation.close()
+        elif conversation.over:
+            self.next.end()
+        elif conversation.websocket is not None:
+            conversation.websocket.up.end()
+        elif self.blocked:
+            self.ending = True
         else:
             if self.state == self._collect:
-                self._give_up()
+                conversation.pass_untouched(replies=False)
             if self.held:
                 held, self.held = self.held, b""
                 self._send(held)
             self.next.end()
+
+    def pass_untouched(self) -> None:
+        """What is held goes on as it came, and so does what comes; only a request that is delayed stays so."""
+        if self._timer is not None or self.state == self._conversation.drop:
+            return
+        if self.state == self._dropped:
+            self._conversation.close()  # half of a request that the upstream has not seen: nothing can follow
+            return
+        if self.state == self._collect:
+            raw, self._raw = b"".join(self._raw), []
+            self._send(raw)
+        self._exchange.whole = True
+        self.state = self._conversation.pass_up
+        self.resume()
+
+    def drop(self) -> None:
+        """Nobody gets what is held, nor what comes."""
+        self.forget()
+        self.held = b""
+        self.blocked = False
+        self.state = self._conversation.drop
+
+    def finish(self) -> None:
+        """The reply's side is over: so is an end that waited for it."""
+        if self.ending:
+            self.ending = False
+            self.next.end()
+
+    @property
+    def withholds(self) -> bool:
+        """Whether there is a request under way that the upstream does not see, or not yet."""
+        return self._timer is not None or self.state == self._dropped
 
     def forget(self) -> None:
         """Cancel what was to come."""
@@ -325,9 +443,13 @@ class RequestReader(Reader):
         self._raw = []
 
     def stop(self) -> None:
-        """The connection has ended."""
+        """Nothing more reaches the upstream; replies may still come."""
         super().stop()
-        self._conversation.stop()
+        self.forget()
+        exchange = self._exchange
+        if not exchange.whole and exchange.struck:
+            exchange.whole = True  # as far as it goes
+            self._conversation.loop.call_soon(self._conversation.down.advance)
 
 
 def _needs_body(toxic: Toxic, rule: Rule) -> bool:

@@ -40,7 +40,7 @@ class Rule:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """What there is to know of a message. `identify` gives its id and its attempt (None: not told)."""
 

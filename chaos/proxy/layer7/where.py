@@ -25,10 +25,9 @@ class WhereError(ValueError):
 
 def fits(pattern: str, text: str) -> bool:
     """Whether `text` is as `pattern` says, in time that grows with the text only."""
-    first, *rest = pattern.split("*")
-    if not rest:
+    if "*" not in pattern:
         return text == pattern
-    *middle, last = rest
+    first, *middle, last = pattern.split("*")
     if len(text) < len(first) + len(last) or not (text.startswith(first) and text.endswith(last)):
         return False
     at, end = len(first), len(text) - len(last)
@@ -98,11 +97,15 @@ class Where:
         """Whether a request's body has to be seen."""
         return bool(self.json or self.rpc or self.tool)
 
+    def line_fits(self, method: str, path: str) -> bool:
+        """Whether a request's first line fits; `path` is without the query."""
+        return not (
+            (self.method and not fits(self.method, method)) or (self.path and not fits(self.path, path))
+        )
+
     def head_fits(self, method: str, path: str, headers: Iterable[tuple[str, str]]) -> bool:
         """Whether a request's head fits; `path` is without the query, header names are lower-case."""
-        if self.method and not fits(self.method, method):
-            return False
-        if self.path and not fits(self.path, path):
+        if not self.line_fits(method, path):
             return False
         if not self.header:
             return True

@@ -27,7 +27,26 @@ _ANTHROPIC_ERRORS: Final = {
     529: "overloaded_error",
 }
 """Source: https://docs.anthropic.com/en/api/errors"""
-_ANTHROPIC_MESSAGES: Final = {"overloaded_error": "Overloaded"}
+_ANTHROPIC_MESSAGES: Final = {
+    "api_error": "Internal server error",
+    "authentication_error": "invalid x-api-key",
+    "not_found_error": "Not found",
+    "overloaded_error": "Overloaded",
+    "rate_limit_error": "Number of requests has exceeded your per-minute rate limit "
+    "(https://docs.anthropic.com/en/api/rate-limits). Please try again later.",
+    "request_too_large": "Request exceeds the maximum size",
+}
+_OPENAI_MESSAGES: Final = {
+    401: "Incorrect API key provided.",
+    429: "Rate limit reached for requests. Please try again later. "
+    "Visit https://platform.openai.com/account/rate-limits to learn more.",
+    503: "The engine is currently overloaded, please try again later",
+}
+"""Source: https://platform.openai.com/docs/guides/error-codes"""
+_RESULTS_HAVE_TYPES: Final = "2026-07-28"
+"""The version of MCP from which on a result that does not say `resultType` is refused by clients."""
+_REQUEST_ID: Final = {"openai": "x-request-id", "anthropic": "request-id"}
+"""The header by which the SDKs tell a caller the id of a request."""
 
 
 def _set(strike: Strike, exchange: Exchange, answer: Answer, what: str, *, reached: bool) -> None:
@@ -47,28 +66,37 @@ def _answer(status: int, content_type: str, body: bytes, *more: tuple[str, str])
     return Answer(f"HTTP/1.1 {status} {phrase}", (*headers, *more), body)
 
 
-def error_body(provider: str, status: int) -> dict[str, Any]:
-    """A provider's error, as its API words it."""
+def request_id(strike: Strike) -> str:
+    """The id that an error bears: that of the hit, so that what a client logs leads to it."""
+    return f"req_brownout_{strike.hit.number}"
+
+
+def error_body(provider: str, status: int, ident: str) -> dict[str, Any]:
+    """A provider's error, as its API words it; `ident` is the request's."""
     if provider == "anthropic":
         kind = _ANTHROPIC_ERRORS.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
         message = _ANTHROPIC_MESSAGES.get(kind, kind.replace("_", " "))
-        return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_brownout"}
+        return {"type": "error", "error": {"type": kind, "message": message}, "request_id": ident}
     kind, code = "server_error", None
-    message = "The server had an error while processing your request."
+    message = _OPENAI_MESSAGES.get(status, "The server had an error while processing your request.")
     if status == 429:
-        kind, code, message = "requests", "rate_limit_exceeded", "Rate limit reached for requests."
+        kind, code = "requests", "rate_limit_exceeded"
     elif 400 <= status < 500:
-        kind, message = "invalid_request_error", "Invalid request."
+        kind, code = "invalid_request_error", "invalid_api_key" if status == 401 else None
+        message = _OPENAI_MESSAGES.get(status, "Invalid request.")
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def reply(strike: Strike, exchange: Exchange, room: Room) -> None:
     """`http_reply`."""
     its = strike.attributes
-    status, body = its["status"], its["body"].encode()
-    if not body and its["provider"] != "none":
-        body = json.dumps(error_body(its["provider"], status)).encode()
+    status, provider, body = its["status"], its["provider"], its["body"].encode()
     more = list(its["headers"].items())
+    given = {name.lower() for name in its["headers"]}
+    if not body and provider != "none":
+        body = json.dumps(error_body(provider, status, request_id(strike))).encode()
+        if _REQUEST_ID[provider] not in given:
+            more.append((_REQUEST_ID[provider], request_id(strike)))
     if its["retry_after"] >= 0:
         more.append(("Retry-After", str(its["retry_after"])))
     answer = _answer(status, its["content_type"], body, *more)
@@ -90,31 +118,31 @@ def empty(strike: Strike, exchange: Exchange, room: Room) -> None:
         bool(request.get("anthropic-version")) or request.path.endswith("/messages")
     )
     model, stream = str(asked.get("model", "")), asked.get("stream") is True
-    made = (_anthropic if anthropic else _openai)(model, stream)
+    usage = isinstance(options := asked.get("stream_options"), dict) and options.get("include_usage") is True
+    made = _anthropic(model, stream) if anthropic else _openai(model, stream, usage)
     answer = _answer(200, _EVENTS if stream else _JSON, made)
     _set(strike, exchange, answer, "answered with an empty completion", reached=reached)
 
 
-def _openai(model: str, stream: bool) -> bytes:
+def _openai(model: str, stream: bool, include_usage: bool) -> bytes:
     """Source: https://platform.openai.com/docs/api-reference/chat and /chat-streaming."""
     base = {"id": "chatcmpl-brownout", "created": int(time.time()), "model": model}
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     if not stream:
         message = {"role": "assistant", "content": "", "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         return json.dumps({**base, "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
+    base["object"] = "chat.completion.chunk"
     deltas: tuple[tuple[dict[str, str], str | None], ...] = (
         ({"role": "assistant", "content": ""}, None),
         ({}, "stop"),
     )
-    chunks = [
-        {
-            **base,
-            "object": "chat.completion.chunk",
-            "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
-        }
+    chunks: list[dict[str, Any]] = [
+        {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
         for delta, reason in deltas
     ]
+    if include_usage:
+        chunks.append({**base, "choices": [], "usage": usage})
     events = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
     return "".join([*events, "data: [DONE]\n\n"]).encode()
 
@@ -177,7 +205,11 @@ def tool_error(strike: Strike, exchange: Exchange, room: Room) -> None:
     call = _call(exchange)
     if call is not None and call["method"] == "tools/call":
         content = [{"type": "text", "text": strike.attributes["message"]}]
-        _rpc(strike, exchange, {"result": {"content": content, "isError": True}}, "answered with isError")
+        result: dict[str, Any] = {"content": content, "isError": True}
+        version = exchange.request.get("mcp-protocol-version") if exchange.request is not None else ""
+        if version >= _RESULTS_HAVE_TYPES:
+            result["resultType"] = "complete"
+        _rpc(strike, exchange, {"result": result}, "answered with isError")
 
 
 def rpc_malformed(strike: Strike, exchange: Exchange, room: Room) -> None:

@@ -67,6 +67,12 @@ class _EditedBody(Filter):
                 self._go_on(head)
         self.next.end(ending)
 
+    def leave(self) -> None:
+        """See Filter."""
+        super().leave()
+        if self._head is not None:
+            self._go_on(self._head)
+
     def _edit(self, head: ReplyHead) -> None:
         raw = b"".join(self._body)
         encoding = head.get("content-encoding")
@@ -118,7 +124,8 @@ class _Edited(Filter):
     def leave(self) -> None:
         """See Filter."""
         super().leave()
-        self._one.leave()
+        self._events.leave()
+        self._body.leave()
 
 
 def _what(strike: Strike) -> str:

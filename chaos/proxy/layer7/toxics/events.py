@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from chaos.proxy.layer7.events import EVENT_MAX, Splitter, has_data, is_stream, is_terminal
 from chaos.proxy.layer7.exchange import Ending, Exchange, reframed
 from chaos.proxy.layer7.head import CHUNKED, ReplyHead
-from chaos.proxy.layer7.toxics.answers import error_body
+from chaos.proxy.layer7.toxics.answers import error_body, request_id
 from chaos.proxy.layer7.toxics.holding import Holding, Room
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ class Events(Holding):
     def event(self, event: bytes) -> None:
         """Take one event with its blank line; `count` includes it."""
         raise NotImplementedError
+
+    def wants(self, head: ReplyHead) -> bool:
+        """See Filter."""
+        return is_stream(head) and super().wants(head)
 
     def head(self, head: ReplyHead) -> None:
         """See Sink."""
@@ -54,7 +58,7 @@ class Events(Holding):
         for event in splitter.take(data):
             if not self.queue(self._take, event):
                 self._take(event)
-        if len(splitter.rest) > EVENT_MAX:
+        if splitter.size > EVENT_MAX:
             self.strike.toxic.counts.unread += 1
             self._flush()
 
@@ -73,7 +77,7 @@ class Events(Holding):
 
     def _flush(self) -> None:
         splitter, self._splitter = self._splitter, None
-        if splitter is not None and splitter.rest:
+        if splitter is not None and splitter.size:
             self._pass(splitter.rest)
 
     def end(self, ending: Ending) -> None:
@@ -111,7 +115,8 @@ class _Error(Events):
             return
         self.strike.applied(f"error event after {self.count - 1} events")
         provider = self.strike.attributes["provider"]
-        body = json.dumps(error_body(provider, 529 if provider == "anthropic" else 500)).encode()
+        status = 529 if provider == "anthropic" else 500
+        body = json.dumps(error_body(provider, status, request_id(self.strike))).encode()
         name = b"" if provider == "openai" else b"event: error\n"
         self.next.data(name + b"data: " + body + b"\n\n")
         self.finish("whole")

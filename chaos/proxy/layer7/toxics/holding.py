@@ -46,6 +46,7 @@ class Holding(Filter):
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         self.held = False
+        self._stopped = False
 
     @property
     def stuck(self) -> bool:
@@ -54,13 +55,15 @@ class Holding(Filter):
 
     def hold(self, seconds: float | None) -> None:
         """Hold what comes for `seconds`; None: until the toxic is gone."""
+        if self._stopped:
+            return
         self.held = True
         if seconds is not None:
             self._timer = self._room.loop.call_later(seconds, self.release)
 
     def release(self) -> None:
         """Let what is held go on, up to where it is held again."""
-        self.stop()
+        self._forget_time()
         self.held = False
         full = self._size >= HELD_MAX
         while self._queue and not self.held:
@@ -100,7 +103,13 @@ class Holding(Filter):
         self.release()
 
     def stop(self) -> None:
-        """Forget the time."""
+        """Nothing that is held, or comes, goes anywhere any more."""
+        self._stopped = True
+        self._forget_time()
+        self._queue.clear()
+        self._size = 0
+
+    def _forget_time(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -21,6 +21,8 @@ class _Short(Filter):
         self._keeps: int = strike.attributes["bytes"]
         self._seen = 0
         self._cut = False
+        self._promised = False
+        """The client has been told the shorter length."""
 
     def head(self, head: ReplyHead) -> None:
         """See Sink."""
@@ -28,6 +30,7 @@ class _Short(Filter):
             self._keeps = 2**62
         elif head.length > self._keeps and self.strike.attributes["length"] == "right":
             head = reframed(head, self._keeps, self._method)
+            self._promised = True
         self.next.head(head)
 
     def data(self, data: bytes) -> None:
@@ -43,13 +46,18 @@ class _Short(Filter):
         self.strike.applied(f"cut after {self._keeps} bytes", len(data))
         if room:
             self.next.data(data[:room])
-        if self.strike.attributes["length"] == "wrong":
-            self.next.end("close")
+        self.next.end("close" if self.strike.attributes["length"] == "wrong" else "whole")
 
     def end(self, ending: Ending) -> None:
         """See Sink."""
-        if not (self._cut and self.strike.attributes["length"] == "wrong"):
+        if not self._cut:
             self.next.end(ending)
+
+    def leave(self) -> None:
+        """See Filter."""
+        super().leave()
+        if not self._promised:
+            self._keeps = 2**62
 
 
 def act(strike: Strike, exchange: Exchange, room: Room) -> None:
