@@ -145,7 +145,7 @@ async def _consume(what: str, address: str, connections: int, seconds: float) ->
     while len(clients) < connections:
         for _ in range(min(_TOGETHER, connections - len(clients))):
             clients.append((await loop.create_connection(lambda: kind(taken), host, int(port)))[1])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(client.begun for client in clients[-_TOGETHER:]))
     gc.collect()
     gc.disable()  # a pause would look like one of the proxy's

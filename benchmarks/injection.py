@@ -75,7 +75,7 @@ def _perform(plan: Plan, api: str, folder: Path) -> list[float]:
     journal = Journal(folder / "events.jsonl", clock.now)
     keeper = Keeper(plan.lease_s, environment={})
     lease = Lease(holder="bench", ttl_ms=60_000)
-    proxied = ProxyFaults(server, run="bench", names={"web": "web"}, lease=lease)
+    proxied = ProxyFaults(server, run="bench", names={"web": "web"}, lease=lease, seed=plan.seed)
     performance = Performance(
         plan,
         clock=clock,

@@ -1,4 +1,4 @@
-"""Where contestants meet: the upstreams, both servers in front of them with all their proxies, and the cores."""
+"""Where contestants meet: the upstreams, and both servers in front of them with all their proxies."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Place:
         return self.listen[server.name, kind, upstream.name]
 
     def contestants(self, upstream: Upstream, path: str, *kinds: str) -> list[Contestant]:
-        """Direct, and both servers with each kind of proxy: the rival of what only one has is plain Toxiproxy."""
+        """Direct, and both servers with each kind of proxy; the rival of what only ours has is plain."""
         theirs, ours = self.servers
         made = [
             Contestant(f"direct (CPU: {upstream.name})", f"http://{upstream.address}{path}", upstream.pid)

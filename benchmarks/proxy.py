@@ -37,7 +37,7 @@ _PACED_THINK_MS: Final = 12
 """At 50 connections about 4,000 requests a second, far from what any of them can do."""
 
 
-_FRAMES: Final = {"echo": 50, "push": 10}
+_FRAMES: Final = {"echo": 50, "push": 2}
 """Connections: with one message under way each, and with as many as there is room for."""
 
 
@@ -123,7 +123,7 @@ def _streams(place: Place, options: argparse.Namespace) -> list[Bar]:
     takings = take(contestants, "events", STREAMS, options.rounds, options.seconds, place.core)
     _print(f"{STREAMS} event streams of 20 events a second", events_table(takings))
     return [
-        added_bar(name, one.added_ms(takings[0])[1])
+        added_bar(name.removeprefix("embedded, "), one.added_ms(takings[0])[1], keeps_up=one.keeps_up())
         for one in takings
         if (name := one.contestant.name).startswith("embedded,")
     ]

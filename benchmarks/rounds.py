@@ -88,12 +88,12 @@ def _round(contestant: Contestant, load: Load, core: int) -> Round:
 def table(series: dict[str, Series]) -> list[str]:
     """One line for each contestant, medians; ratios to its rival's figures of the same rounds."""
     lines = [
-        f"{'':30}{'requests/s':>11}{'CPU-s/10k':>11}{'p50 ms':>8}{'p99 ms':>8}"
+        f"{'':36}{'requests/s':>11}{'CPU-s/10k':>11}{'p50 ms':>8}{'p99 ms':>8}"
         f"  {'requests/CPU-s, ratio':22}{'p99, ratio':22}"
     ]
     for name, one in series.items():
         line = (
-            f"{name:30}{one.median(lambda r: r.rate):11.0f}{one.median(lambda r: r.cpu_s):11.3f}"
+            f"{name:36}{one.median(lambda r: r.rate):11.0f}{one.median(lambda r: r.cpu_s):11.3f}"
             f"{one.median(lambda r: r.p50_ms):8.2f}{one.median(lambda r: r.p99_ms):8.2f}"
         )
         if one.contestant.rival:

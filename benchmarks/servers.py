@@ -45,7 +45,7 @@ class Server:
     def toxic(
         self, proxy: str, kind: str, attributes: Mapping[str, object] | None = None, **rest: object
     ) -> None:
-        """Add a toxic, on its usual stream, leased where the server can; `rest` is what is not an attribute."""
+        """Add a toxic on its usual stream, leased where the server can; `rest` is beside the attributes."""
         body: dict[str, object] = {"type": kind, "attributes": attributes or {}, **rest}
         if self.leases:
             body["lease"] = {"holder": HOLDER, "ttl_ms": LEASE_MS}

@@ -21,7 +21,7 @@ from benchmarks.wrk import LoadError
 
 STREAMS: Final = 500
 _BEHIND_MOST: Final = 0.02
-"""The share of the events of a round that may be missing at its ends."""
+"""The share of the events of a round that may be missing at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,10 @@ class Takings:
     def rate(self) -> float:
         """Events or frames a second."""
         return statistics.median(one.rate for one in self.rounds)
+
+    def keeps_up(self) -> bool:
+        """Whether all events came in time, so that the delays are those of a steady stream."""
+        return self.rate() >= STREAMS / EVENT_EVERY_S * (1 - _BEHIND_MOST)
 
     def per_cpu_s(self) -> float:
         """Events or frames for a CPU-second."""
@@ -93,22 +97,20 @@ def take(
     """Let all of them pass `what` (events, echo, push) on, in turn. Raises LoadError."""
     found = {contestant.name: Takings(contestant) for contestant in contestants}
     for contestant in in_turn(contestants, rounds):
-        taken = _take(contestant, what, connections, seconds, core)
-        if what == "events" and taken.rate < connections / EVENT_EVERY_S * (1 - _BEHIND_MOST):
-            raise LoadError(f"{contestant.name}: fell behind, {taken.rate:.0f} events a second came")
-        found[contestant.name].rounds.append(taken)
+        found[contestant.name].rounds.append(_take(contestant, what, connections, seconds, core))
     return list(found.values())
 
 
 def events_table(takings: Sequence[Takings]) -> list[str]:
     """One line for each contestant, medians; what it adds to the first one's delays."""
     direct = takings[0]
-    lines = [
-        f"{'':30}{'events/s':>10}{'events/CPU-s':>14}{'p50 ms':>8}{'p99 ms':>8}{'added p50':>11}{'added p99':>11}"
-    ]
+    columns = (
+        f"{'events/s':>10}{'events/CPU-s':>14}{'p50 ms':>8}{'p99 ms':>8}{'added p50':>11}{'added p99':>11}"
+    )
+    lines = [f"{'':36}{columns}"]
     for one in takings:
         p50, p99 = one.delays_ms()
-        line = f"{one.contestant.name:30}{one.rate():10,.0f}{one.per_cpu_s():14,.0f}{p50:8.2f}{p99:8.2f}"
+        line = f"{one.contestant.name:36}{one.rate():10,.0f}{one.per_cpu_s():14,.0f}{p50:8.2f}{p99:8.2f}"
         if one is not direct:
             added = one.added_ms(direct)
             line += f"{added[0]:11.2f}{added[1]:11.2f}"
@@ -119,6 +121,6 @@ def events_table(takings: Sequence[Takings]) -> list[str]:
 def frames_table(takings: Sequence[Takings]) -> list[str]:
     """One line for each contestant, medians."""
     return [
-        f"{'':30}{'frames/s':>12}{'frames/CPU-s':>14}",
-        *(f"{one.contestant.name:30}{one.rate():12,.0f}{one.per_cpu_s():14,.0f}" for one in takings),
+        f"{'':36}{'frames/s':>12}{'frames/CPU-s':>14}",
+        *(f"{one.contestant.name:36}{one.rate():12,.0f}{one.per_cpu_s():14,.0f}" for one in takings),
     ]

@@ -71,7 +71,10 @@ class _Cause:
 
     def told(self) -> dict[str, Any]:
         """The row, which says what struck it, if anything did."""
-        names = [*self.itself, *(f"{name} (earlier on its connection)" for name in self.earlier)]
+        names = [
+            *self.itself,
+            *(f"{name} (earlier on its connection)" for name in self.earlier if name not in self.itself),
+        ]
         return {STRUCK_BY: ", ".join(names), **self.row} if names else self.row
 
 

@@ -226,6 +226,7 @@ class Performance:
         lost = name in self._confirmed and self._lost(fault)
         self._confirmed.discard(name)
         error = self._take_away(name, undo)
+        counts = self._counts(fault) or counts  # what it did until it was gone
         # The journal comes last: one that cannot be written (a full disk) does not prevent the heal.
         if lost:
             self.journal.record(FaultLost(fault=name))

@@ -348,8 +348,7 @@ class Api:
         return Response(204)
 
     async def _toxic_counts(self, proxy: str, toxic: str) -> Response:
-        found = self._collection.toxic(proxy, toxic)[1]
-        return _json(found.counts.as_dict(found.rule is not None))
+        return _json(self._collection.counts(proxy, toxic))
 
     # --- leases ---------------------------------------------------------------------------------------------
 

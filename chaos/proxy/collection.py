@@ -38,6 +38,16 @@ class Wanted:
 class Collection:
     """Proxies by name, and the leases on them. Methods raise Unknown, Taken, or AddressError."""
 
+    def counts(self, proxy_name: str, toxic_name: str) -> dict[str, int]:
+        """What a toxic has counted; one that has been removed, until then. Raises Unknown."""
+        proxy = self.get(proxy_name)
+        toxic = proxy.toxic(toxic_name)
+        if toxic is not None:
+            return toxic.counts.as_dict(toxic.rule is not None)
+        if toxic_name not in proxy.counted:
+            raise Unknown("toxic not found")
+        return proxy.counted[toxic_name]
+
     def __init__(self, *, seed: int, loop: asyncio.AbstractEventLoop, log: Log) -> None:
         self.proxies: dict[str, Proxy] = {}
         self.leases = Leases(loop, self._heal_expired)

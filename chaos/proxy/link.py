@@ -92,10 +92,13 @@ class Side(asyncio.Protocol):
             return False
         if self.reading and not self.pipe.ended and not self.link.early_end:
             return False
+        raw = self.transport.get_extra_info("socket")
         try:
-            self.transport.get_extra_info("socket").getpeername()
-        except OSError as error:
-            return error.errno == errno.ENOTCONN
+            raw.getpeername()
+        except (
+            OSError
+        ) as error:  # so it is too after both ends were sent in order, with data still to be read
+            return error.errno == errno.ENOTCONN and raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
         return False
 
     def close(self) -> None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from chaos.proxy.log import Log
 
 Protocol = Literal["tcp", "http"]
+_COUNTED_MAX: Final = 1000
+"""Removed toxics whose counts a proxy remembers; the oldest go first."""
 _ALL: Final[tuple[Stream, ...]] = ("upstream", "downstream")
 
 
@@ -85,6 +87,8 @@ class Proxy:
         self.layer7: tuple[tuple[Toxic, Rule], ...] = ()
         """Those of layer 7 that act now."""
         self.hits = Hits()
+        self.counted: dict[str, dict[str, int]] = {}
+        """What toxics that have been removed had counted by then."""
         self.deliveries: set[asyncio.Task[None]] = set()
         """Requests that are being delivered once more."""
         self.links: set[Link] = set()
@@ -349,6 +353,10 @@ class Proxy:
         if toxic.appointment is not None:
             toxic.appointment.cancel()
         self.toxics.remove(toxic)
+        self.counted.pop(toxic.name, None)
+        self.counted[toxic.name] = toxic.counts.as_dict(toxic.rule is not None)
+        if len(self.counted) > _COUNTED_MAX:
+            del self.counted[next(iter(self.counted))]
         self._rebuild(toxic)
 
     def remove_all(self) -> None:

@@ -25,12 +25,20 @@ SHIPPED = [
     "env-paused",
     "env-paused-careful",
     "env-proxy-down",
+    "env-reward-dropped",
     "env-slow-steps",
     "env-slow-steps-careful",
+    "env-stale-observation",
     "eval-bandwidth-squeeze",
     "eval-connection-resets",
+    "eval-empty-completion",
     "eval-fault-without-effect",
+    "eval-overloaded-529",
+    "eval-rate-limit-storm",
+    "eval-rate-limit-storm-retry-after",
     "eval-service-killed",
+    "eval-stream-cut",
+    "eval-stream-cut-careful",
 ]
 
 

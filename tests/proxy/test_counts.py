@@ -54,6 +54,18 @@ def test_who_is_not_struck_is_not_counted(own_place, wire):
     assert counts(own_place, path) == {"connections": 0, "bytes": 0, "applied": 0}
 
 
+def test_counts_outlive_the_toxic(own_place, wire):
+    """What it did until it was removed can be read afterwards: nothing is lost between a look and the heal."""
+    path = own_place.toxic("latency", latency=1)
+    wire.ask(own_place.connect())
+    assert own_place.api.request("DELETE", path).status == 204
+    assert counts(own_place, path) == {"connections": 1, "bytes": 5, "applied": 1}
+    assert own_place.api.request("GET", path).status == 404
+    path = own_place.toxic("latency", latency=1)
+    assert counts(own_place, path)["bytes"] == 0
+    assert own_place.api.request("GET", f"{path}-other/counts").status == 404
+
+
 def test_metrics_are_served_when_asked_for(own_place, wire):
     """Toxiproxy's byte counters under its names, and the counts of each toxic."""
     own_place.toxic("latency", latency=1)

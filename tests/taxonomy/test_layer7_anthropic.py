@@ -34,7 +34,7 @@ from tests.taxonomy.said import (
 
 AT_ONCE = {"headers": {"retry-after-ms": "1"}}
 """So that the SDK tries again without its back-off of half a second."""
-SHORT = anthropic.Timeout(WITHIN_S, read=0.5)
+SHORT = anthropic.Timeout(WITHIN_S, read=1.0)
 LOSSES = {"close": "RemoteProtocolError", "reset": "ReadError", "hang": "ReadTimeout"}
 
 each = pytest.mark.parametrize("ask", [anthropic_plain, anthropic_streamed, anthropic_helped])
@@ -135,7 +135,7 @@ def test_any_retry_after_is_waited_for(evals_http: Layer7) -> None:
     async def watch() -> None:
         asking = asyncio.create_task(ask())
         await asyncio.to_thread(wait_for, "the first try", lambda: evals_http.struck == (1, 1))
-        done, _ = await asyncio.wait([asking], timeout=1.0)  # twice its time-out
+        done, _ = await asyncio.wait([asking], timeout=1.5)  # longer than its time-out
         assert not done
         asking.cancel()
         await asyncio.wait([asking])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import openai
@@ -12,7 +13,7 @@ from tests.taxonomy.place import WITHIN_S
 from tests.taxonomy.said import question
 
 REQUESTS = 200
-FEWER = 60
+FEWER = 50
 FAULT = {"status": 500, "provider": "openai", "headers": {"retry-after-ms": "1"}}
 DRAWN: dict[str, Any] = {"toxicity": 0.2, "seed": 4, "draw": "storm"}
 
@@ -102,12 +103,15 @@ def test_a_retry_draws_anew(evals_http: Layer7) -> None:
 
 
 def test_a_hit_that_persists(evals_http: Layer7) -> None:
-    """HIDDEN: with `persist: request` all tries of a request that is struck are: three requests, and one error told."""
-    struck, failed, sent = run(evals_http, 50, max_retries=2, persist="request", questions=FEWER)
-    attempts = [{(ident, ordinal) for ident, attempt, ordinal in struck if attempt == n} for n in (0, 1, 2)]
+    """HIDDEN: with `persist: request` all tries of a request that is struck are: three requests, and one error told.
+
+    The same request twice is two: one of them may be struck, with its retries, and the other not.
+    """
+    struck, failed, sent = run(evals_http, 50, max_retries=2, persist="request")
+    attempts = [Counter(ident for ident, attempt, _ in struck if attempt == n) for n in (0, 1, 2)]
     assert attempts[0] == attempts[1] == attempts[2]
-    assert attempts[0] == {(ident, ordinal) for ident, _, ordinal in run(evals_http, 50, questions=FEWER)[0]}
-    assert failed == len(attempts[0]) > 0
+    assert attempts[0] == Counter(ident for ident, _, _ in run(evals_http, 50)[0])
+    assert failed == attempts[0].total() > 0
     assert sent == FEWER + 2 * failed
 
 

@@ -25,7 +25,7 @@ from tests.taxonomy.layer7 import Layer7
 from tests.taxonomy.place import WITHIN_S
 from tests.taxonomy.said import served, wait_served
 
-SHORT_S = 0.5
+SHORT_S = 1.0
 
 
 @dataclass
@@ -165,7 +165,7 @@ def test_a_reply_later_than_the_timeout(evals: Running, evals_http: Layer7, ask:
 def test_a_request_later_than_the_timeout(evals: Running, evals_http: Layer7, ask: Ask) -> None:
     """HIDDEN: a request that is late is the same error, and it is served when its client has long left."""
     mark = uuid4().hex
-    evals_http.inject("http_delay", {"delay": 1000}, stream="upstream")
+    evals_http.inject("http_delay", {"delay": 1500}, stream="upstream")
     with pytest.raises(BY[ask]["hang"]):
         score(ask, evals_http, timeout_s=SHORT_S, mark=mark)
     assert evals_http.struck == (1, 1)

@@ -19,7 +19,7 @@ from tests.taxonomy.layer7 import Layer7
 from tests.taxonomy.place import WITHIN_S
 from tests.taxonomy.tools import Tools, tools
 
-SHORT_S = 0.5
+SHORT_S = 1.0
 LEGACY, MODERN = "legacy", "2026-07-28"
 CALLS = {"where": {"rpc": "tools/call"}}
 INTERNAL, PARSE, CLOSED, TIMED_OUT = -32603, -32700, -32000, -32001
@@ -48,24 +48,24 @@ def a() -> int:
     return next(_fresh)
 
 
-def client(place: Layer7, era: str, timeout_s: float = WITHIN_S) -> Client:
+def client(place: Layer7, era: str) -> Client:
     """A client of the place."""
-    return Client(f"{place.url}/mcp", mode=era, read_timeout_seconds=timeout_s)
+    return Client(f"{place.url}/mcp", mode=era, read_timeout_seconds=WITHIN_S)
 
 
-async def add(client: Client, a: int, b: int = 1) -> int:
+async def add(client: Client, a: int, b: int = 1, timeout_s: float = WITHIN_S) -> int:
     """Have it added; what the caller takes the sum to be."""
-    result = await client.call_tool("add", {"a": a, "b": b})
+    result = await client.call_tool("add", {"a": a, "b": b}, timeout_s)
     assert not result.is_error, result.content
     assert result.structured_content is not None
     return int(result.structured_content["result"])
 
 
-def within(place: Layer7, era: str, act: Act, timeout_s: float = WITHIN_S) -> Any:
+def within(place: Layer7, era: str, act: Act) -> Any:
     """What `act` gives in a session whose client, once all is healed, goes on to be right."""
 
     async def run() -> Any:
-        async with client(place, era, timeout_s) as one:
+        async with client(place, era) as one:
             given = await act(one)
             struck = place.struck
             place.heal()
@@ -80,7 +80,7 @@ def failing(code: int, a: int) -> Act:
 
     async def act(one: Client) -> str:
         with pytest.raises(MCPError) as told:
-            await add(one, a)
+            await add(one, a, timeout_s=SHORT_S if code == TIMED_OUT else WITHIN_S)
         assert told.value.error.code == code
         return told.value.error.message
 
@@ -117,7 +117,7 @@ def test_status_200_and_no_result(server: Tools, place: Layer7, a: int, era: str
 def test_a_reply_later_than_the_timeout(server: Tools, place: Layer7, a: int, era: str) -> None:
     """HIDDEN: a late reply is an MCPError that says `timed out`, though the tool ran; the session goes on."""
     place.inject("http_delay", {"delay": 60_000}, **CALLS)
-    message, struck = within(place, era, failing(TIMED_OUT, a), SHORT_S)
+    message, struck = within(place, era, failing(TIMED_OUT, a))
     assert message == "Request 'tools/call' timed out"
     assert struck == (1, 1)
     server.wait_added(a, 1)
@@ -161,7 +161,7 @@ def test_an_answer_that_is_none(server: Tools, place: Layer7, a: int, era: str, 
 def test_an_answer_to_another_request(place: Layer7, a: int, era: str) -> None:
     """An answer that bears another id is dropped without a word; the call waits for its time-out."""
     place.inject("rpc_malformed", {"what": "other_id"}, **CALLS)
-    message, struck = within(place, era, failing(TIMED_OUT, a), SHORT_S)
+    message, struck = within(place, era, failing(TIMED_OUT, a))
     assert message == "Request 'tools/call' timed out"
     assert struck == (1, 1)
 
@@ -218,7 +218,7 @@ def test_a_call_that_hangs(server: Tools, place: Layer7, a: int, era: str, fault
     """HIDDEN: what hangs is `timed out`, whether the tool ran or not; the session goes on meanwhile."""
 
     async def run() -> None:
-        async with client(place, era, SHORT_S) as one:
+        async with client(place, era) as one:
             await failing(TIMED_OUT, a)(one)
             assert await add(one, 2, 2) == 4
 
@@ -241,13 +241,13 @@ def test_a_call_of_a_session_that_comes_twice(server: Tools, place: Layer7, a: i
 
     async def act(one: Client) -> int | None:
         try:
-            return await add(one, a)
+            return await add(one, a, timeout_s=1.0)
         except MCPError as error:
             assert error.error.code == TIMED_OUT
             return None
 
     place.inject("request_twice", **CALLS)
-    told, (matched, _) = within(place, LEGACY, act, 2.0)
+    told, (matched, _) = within(place, LEGACY, act)
     assert told in (None, a + 1)
     assert matched == 1
     server.wait_added(a, 2)
@@ -279,7 +279,7 @@ def test_a_json_result_that_is_replayed(server: Tools, place: Layer7, a: int) ->
         return str(await failing(TIMED_OUT, a)(one))
 
     place.inject("reply_replayed", **CALLS)
-    message, struck = within(place, MODERN, act, SHORT_S)
+    message, struck = within(place, MODERN, act)
     assert message == "Request 'tools/call' timed out"
     assert struck == (2, 1)
     assert server.added(a) == 2

@@ -32,7 +32,7 @@ from tests.taxonomy.said import (
 
 AT_ONCE = {"headers": {"retry-after-ms": "1"}}
 """So that the SDK tries again without its back-off of half a second."""
-SHORT = openai.Timeout(WITHIN_S, read=0.5)
+SHORT = openai.Timeout(WITHIN_S, read=1.0)
 
 both = pytest.mark.parametrize("ask", [openai_plain, openai_streamed])
 Sdk = Callable[..., openai.OpenAI]
@@ -193,6 +193,24 @@ def test_an_empty_completion_tells_the_usage_where_asked(sdk: Sdk, evals_http: L
     assert last.choices == []
     assert last.usage is not None
     assert last.usage.total_tokens == 0
+    assert healed(evals_http, sdk())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_empty_response(sdk: Sdk, evals_http: Layer7, stream: bool) -> None:
+    """HIDDEN: on the Responses API an empty completion is a response that is `completed`, and says nothing."""
+    evals_http.inject("http_empty")
+    client = sdk(max_retries=2)
+    if stream:
+        events = list(client.responses.create(model="demo-model", input="?", stream=True))
+        assert [event.type for event in events] == ["response.created", "response.completed"]
+        last = events[-1]
+        assert last.type == "response.completed"
+        response = last.response
+    else:
+        response = client.responses.create(model="demo-model", input="?")
+    assert (response.status, response.output_text, response.model) == ("completed", "", "demo-model")
+    assert evals_http.struck == (1, 1)
     assert healed(evals_http, sdk())
 
 

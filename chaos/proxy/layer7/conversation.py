@@ -142,10 +142,10 @@ class Conversation:
     # --- what cannot be read --------------------------------------------------------------------------------
 
     def pass_untouched(self, *, replies: bool = True) -> None:
-        """From here on neither direction is read; where only requests cannot be, those before them get their due.
+        """From here on neither direction is read; where only requests cannot be, those before get their due.
 
-        So replies that toxics hold or make up for earlier requests still leave, in order, before anything that
-        comes after them.
+        So replies that toxics hold or make up for earlier requests still leave, in order, before anything
+        that comes after them.
         """
         if self.reading:
             self.reading = False
@@ -161,17 +161,19 @@ class Conversation:
                 toxic.counts.unread += 1
 
     def pass_up(self, data: bytes) -> bytes:
+        """Pass it on as it came; toxics that would have had to read it are told."""
         self._count_unread()
         self.send("upstream", data)
         return b""
 
     def pass_down(self, data: bytes) -> bytes:
+        """The same, downstream."""
         self._count_unread()
         self.send("downstream", data)
         return b""
 
     def _join(self, data: bytes) -> bytes:
-        """The connection was there before anyone read it: begin where a request does, at the head of a read."""
+        """The connection was there before it was read: begin where a request does, at the head of a read."""
         if _REQUEST_LINE.match(data) is None:
             return self.pass_up(data)
         self.up.state = self.up.between
@@ -210,7 +212,7 @@ class Conversation:
             self.link.read_no_more()
 
     def upgrade(self, exchange: Exchange, reply: ReplyHead) -> None:
-        """The upstream has agreed to another protocol: read a WebSocket; what else there is passes untouched."""
+        """The upstream has agreed to another protocol: read a WebSocket; what else there is passes on."""
         self.exchanges.clear()
         request = exchange.request
         terms = agreed(reply) if reply.status == 101 else None

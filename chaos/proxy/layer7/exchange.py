@@ -56,7 +56,7 @@ class Filter:
         self.left = False
 
     def wants(self, head: ReplyHead) -> bool:
-        """Whether the upstream's reply of this head is to come by here at all; else its bytes are not touched."""
+        """Whether the upstream's reply of this head is to come by here; else its bytes are not touched."""
         return not self.left
 
     def head(self, head: ReplyHead) -> None:
@@ -111,8 +111,8 @@ class Exchange:
     """A request, and all that is to be done with it and with its reply.
 
     Acts set these before the request goes on: `lost` (it does not go on), `answer` (made up; `forward` says
-    whether the upstream is asked all the same), `delay_s` before it goes on, `copies` to be delivered besides,
-    `new_head` and `new_body` in the place of those that came, `filters` for the reply.
+    whether the upstream is asked all the same), `delay_s` before it goes on, `copies` to be delivered
+    besides, `new_head` and `new_body` in the place of those that came, `filters` for the reply.
     """
 
     __slots__ = (
@@ -155,7 +155,7 @@ class Exchange:
         self.new_body: bytes | None = None
         self.filters: list[Filter] = []
         self.hears_100 = False
-        """The client was told to go on with its body by us, so the upstream's `100 Continue` is not for it."""
+        """The client was told to go on with its body by us: the upstream's `100 Continue` is not for it."""
         self.last = False
         """The connection closes after its reply."""
         self.whole = False

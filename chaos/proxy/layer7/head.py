@@ -90,7 +90,7 @@ class Head:
         return self.raw
 
     def edited(self, *, drop: Iterable[str] = (), add: Iterable[Header] = ()) -> bytes:
-        """The head with headers dropped (lower-case names) and others added at its end; the rest as it came."""
+        """The head without some headers (lower-case names), and with others at its end."""
         dropped = set(drop)
         first, *lines = self.raw[:-4].split(b"\r\n")
         kept = [line for line in lines if line.partition(b":")[0].decode("latin-1").lower() not in dropped]

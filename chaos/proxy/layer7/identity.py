@@ -7,8 +7,8 @@ A draw is hash(seed, draw, id, attempt, ordinal) below the toxicity, where
 - ordinal counts the messages of that id and attempt, from 0.
 
 So neither concurrency nor order change which messages are struck: the n-th of the same id has the n-th draw.
-A retry draws anew: it has another attempt, or another ordinal. With `persist: request` it does not: attempt
-is left out, and the ordinal too where the client does not tell its attempts apart.
+A retry draws anew: it has another attempt, or another ordinal. With `persist: request` it does not: it meets
+what the attempt before it met; where a client does not tell its attempts apart, all of an id meet the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ATTEMPT_HEADER: Final = "x-stainless-retry-count"
 NONCES: Final = ("/data/nonce", "/data/observation/nonce", "/nonce", "/params/_meta/nonce")
 """Where the shipped services have the nonce of a request, and of what answers it."""
 KNOWN_MAX: Final = 500_000
-"""Ids whose ordinals a toxic remembers (about 100 bytes each); beyond that the longest unseen is forgotten."""
+"""Ids whose ordinals a toxic remembers (100 bytes each); beyond that the longest unseen is forgotten."""
 _ID_MAX: Final = 200
 _SCALE: Final = 2.0**-64
 
@@ -102,13 +102,45 @@ class Ordinals:
 
     def next(self, ident: str, attempt: int) -> int:
         """The ordinal of a message, which is counted."""
-        key = int.from_bytes(blake2b(_bytes(f"{attempt}\0{ident}"), digest_size=8).digest())
+        key = _key(ident, attempt)
         ordinal = self._seen.pop(key, 0)
         self._seen[key] = ordinal + 1
         if len(self._seen) > self._most:
             self._seen.popitem(last=False)
             self.forgotten += 1
         return ordinal
+
+
+class Lasting:
+    """Attempts that are to be struck because the ones before them were; of bounded memory.
+
+    They are counted, as requests of one id (the same body twice) cannot be told apart.
+    """
+
+    __slots__ = ("_due", "_most")
+
+    def __init__(self, most: int = KNOWN_MAX) -> None:
+        self._most = most
+        self._due: OrderedDict[int, int] = OrderedDict()
+
+    def add(self, ident: str, attempt: int) -> None:
+        """Expect one more."""
+        key = _key(ident, attempt)
+        self._due[key] = self._due.pop(key, 0) + 1
+        if len(self._due) > self._most:
+            self._due.popitem(last=False)
+
+    def take(self, ident: str, attempt: int) -> bool:
+        """Whether one is expected; it is not any more."""
+        key = _key(ident, attempt)
+        due = self._due.pop(key, 0)
+        if due > 1:
+            self._due[key] = due - 1
+        return due > 0
+
+
+def _key(ident: str, attempt: int) -> int:
+    return int.from_bytes(blake2b(_bytes(f"{attempt}\0{ident}"), digest_size=8).digest())
 
 
 def uniform(seed: int, draw: str, ident: str, attempt: int, ordinal: int) -> float:

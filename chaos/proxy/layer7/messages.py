@@ -194,6 +194,7 @@ class Messages(Walk):
             return
         if self.between and not as_it_came:
             self.lane.put(bytes(self.between))
+            said.raw = b""  # which has them in it, too
         for seconds, toxic in sending.waits:
             self.lane.wait(seconds, toxic)
         if sending.closed is not None:

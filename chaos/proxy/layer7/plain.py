@@ -25,6 +25,11 @@ Line = re.Match[bytes]
 """Of a request: method and target."""
 
 
+def request_line(data: bytes) -> Line | None:
+    """The first line of a request, where it is a plain one."""
+    return _REQUEST.match(data)
+
+
 class PlainRequests:
     """The requests of a connection."""
 
@@ -33,27 +38,24 @@ class PlainRequests:
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(_NOBODY)
 
-    def take(self, data: bytes) -> Line | None:
-        """The first line of `data`, where that is one whole plain request."""
-        line = _REQUEST.match(data)
-        if line is None:
-            return None
+    def take(self, data: bytes) -> bool:
+        """Whether `data`, which begins with a `request_line`, is one whole plain request."""
         end = data.find(b"\r\n\r\n") + 4
         if not 4 <= end <= HEAD_MAX:
-            return None
+            return False
         found = LENGTH.findall(data, 0, end)
         if found:
             if len(found) > 1 or not found[0]:
-                return None
+                return False
             end += int(found[0])
         if end != len(data):
-            return None
+            return False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._parser = httptools.HttpRequestParser(_NOBODY)
-            return None
-        return line
+            return False
+        return True
 
 
 class PlainReplies:

@@ -9,20 +9,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from chaos.proxy.layer7.body import decoded
+from chaos.proxy.layer7 import aim
 from chaos.proxy.layer7.exchange import BODY_MAX, Exchange
 from chaos.proxy.layer7.framing import BadFraming, Framing, framing
 from chaos.proxy.layer7.head import HEAD_MAX, Beginning, RequestHead, request_head
-from chaos.proxy.layer7.identity import ATTEMPT_HEADER, NONCES, IdFrom, hashed, json_id
-from chaos.proxy.layer7.plain import Line, PlainRequests
+from chaos.proxy.layer7.plain import PlainRequests, request_line
 from chaos.proxy.layer7.reader import Reader
-from chaos.proxy.layer7.strike import Message, Rule, strike
-from chaos.proxy.layer7.toxics import ACTS, NEED_THE_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from chaos.proxy.layer7.conversation import Conversation
+    from chaos.proxy.layer7.strike import Rule
     from chaos.proxy.toxics.stage import Ends
     from chaos.proxy.toxics.toxic import Toxic
 
@@ -81,8 +79,9 @@ class RequestReader(Reader):
             not (self.held or self.blocked or self.busy or self._beginning or proxy.authority)
             and len(exchanges) < _PIPELINED_MAX
             and self.state == self.between
-            and (line := self._plain.take(data)) is not None
-            and not (proxy.layer7 and self._may_fit(line))
+            and (line := request_line(data)) is not None
+            and not (proxy.layer7 and aim.line_fits(proxy.layer7, line))
+            and self._plain.take(data)
         ):
             exchange = self._exchange = Exchange(None)
             if line[1] != b"GET":
@@ -92,14 +91,6 @@ class RequestReader(Reader):
             self.next.feed(data, at)
         else:
             super().feed(data, at)
-
-    def _may_fit(self, line: Line) -> bool:
-        """Whether a request may be struck that begins like this."""
-        method, path = line[1].decode(), line[2].partition(b"?")[0].decode()
-        return any(
-            rule.protocol != "websocket" and rule.where.line_fits(method, path)
-            for _, rule in self._proxy.layer7
-        )
 
     def between(self, data: bytes) -> bytes:
         """Read the head of the next request."""
@@ -129,7 +120,7 @@ class RequestReader(Reader):
         exchange = self._exchange = Exchange(head)
         self._exchanges.append(exchange)
         if self._proxy.layer7:
-            fitting = self._fit(head)
+            fitting = aim.fitting(self._proxy.layer7, head)
             if fitting:
                 return self._show(exchange, head, fitting, raw, data[end:])
         return self._pass_on(exchange, head, data, end)
@@ -142,16 +133,6 @@ class RequestReader(Reader):
             self._conversation.pass_untouched(replies=False)
             return self.state(data)
         return data
-
-    def _fit(self, head: RequestHead) -> list[tuple[Toxic, Rule]]:
-        method, path = head.method, head.path
-        return [
-            (toxic, rule)
-            for toxic, rule in self._proxy.layer7
-            if rule.protocol != "websocket"
-            and not (head.upgrade and rule.protocol == "json")
-            and rule.where.head_fits(method, path, head.headers if rule.where.header else ())
-        ]
 
     def _pass_on(self, exchange: Exchange, head: RequestHead, data: bytes, end: int) -> bytes:
         """A request that nothing strikes: in one piece, if it came in one."""
@@ -225,7 +206,7 @@ class RequestReader(Reader):
             exchange.body_seen = True
             self._decide()
             return rest
-        if head.length > BODY_MAX or not any(_needs_body(toxic, rule) for toxic, rule in fitting):
+        if head.length > BODY_MAX or not any(aim.needs_body(toxic, rule) for toxic, rule in fitting):
             self._decide()
         else:
             self._size = 0
@@ -278,51 +259,8 @@ class RequestReader(Reader):
             return
         self._body.keep = False
         self._body.pieces()  # of a body that was too long
-        readable = exchange.body_seen and self._parse(exchange, head)
-        for toxic, rule in fitting:
-            if _needs_body(toxic, rule) and not readable:
-                toxic.counts.unread += 1
-            elif not rule.where.needs_body or rule.where.body_fits(exchange.parsed):
-                struck = strike(
-                    toxic, rule, self._proxy.seed, self._proxy.hits, self._message(exchange, head)
-                )
-                if struck is not None:
-                    self._conversation.struck_by(toxic)
-                    exchange.strikes.append(struck)
-                    ACTS[toxic.type](struck, exchange, self._conversation)
-        exchange.body, exchange.parsed = b"", None
+        aim.decide(self._conversation, exchange, head, fitting)
         self._perform(exchange)
-
-    def _parse(self, exchange: Exchange, head: RequestHead) -> bool:
-        """Whether the body could be read; where it is JSON it is `parsed`."""
-        body = decoded(exchange.body, head.get("content-encoding"))
-        if body is None:
-            return False
-        exchange.parse(body)
-        return True
-
-    def _message(self, exchange: Exchange, head: RequestHead) -> Message:
-        def identify(source: IdFrom) -> tuple[str, int | None]:
-            told = head.get(ATTEMPT_HEADER)
-            attempt = int(told) if told.isascii() and told.isdigit() and len(told) < 9 else None
-            ident = head.get(source.header)[:200] if source.header else ""
-            if not ident:
-                ident = json_id(exchange.parsed, (source.json,) if source.json else NONCES) or ""
-            if not ident and exchange.body_seen:
-                ident = hashed(head.method.encode(), head.target, exchange.essence())
-            return ident, attempt
-
-        parent = head.get("traceparent").split("-")
-        what = f"{head.method} {head.path}"
-        call = exchange.parsed
-        if isinstance(call, dict) and isinstance(call.get("method"), str):
-            what += f" {call['method']}"
-        return Message(
-            what=what[:200],
-            connection=self._conversation.link.ordinal,
-            identify=identify,
-            trace=parent[1][:32] if len(parent) > 2 else "",
-        )
 
     # --- what becomes of it ---------------------------------------------------------------------------------
 
@@ -362,8 +300,10 @@ class RequestReader(Reader):
     def lift(self, acting: AbstractSet[Toxic]) -> None:
         """A delay whose toxic is gone ends now, and so does holding a body for toxics that are."""
         self._fitting = [(toxic, rule) for toxic, rule in self._fitting if toxic in acting]
-        if self.state == self._collect and not any(_needs_body(toxic, rule) for toxic, rule in self._fitting):
-            self._decide()
+        if self._timer is None and self.state == self._collect:
+            if not any(aim.needs_body(toxic, rule) for toxic, rule in self._fitting):
+                self._decide()
+            return
         if self._timer is not None and not any(
             one.toxic in acting and one.toxic.type == "http_delay" for one in self._exchange.strikes
         ):
@@ -404,7 +344,7 @@ class RequestReader(Reader):
             self.next.end()
 
     def pass_untouched(self) -> None:
-        """What is held goes on as it came, and so does what comes; only a request that is delayed stays so."""
+        """What is held goes on as it came, and what comes too; only a request that is delayed stays so."""
         if self._timer is not None or self.state == self._conversation.drop:
             return
         if self.state == self._dropped:
@@ -450,12 +390,3 @@ class RequestReader(Reader):
         if not exchange.whole and exchange.struck:
             exchange.whole = True  # as far as it goes
             self._conversation.loop.call_soon(self._conversation.down.advance)
-
-
-def _needs_body(toxic: Toxic, rule: Rule) -> bool:
-    """Whether a request's body has to be seen before it can be decided whether, and how, it is struck."""
-    if rule.where.needs_body or toxic.type in NEED_THE_REQUEST:
-        return True
-    if toxic.type == "json_edit":
-        return toxic.stream == "upstream"
-    return toxic.toxicity < 1 and not rule.id.header

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaos.proxy.layer7.catalogue import Protocol
 from chaos.proxy.layer7.hits import Hit, Hits
-from chaos.proxy.layer7.identity import IdFrom, Ordinals, Persist, uniform
+from chaos.proxy.layer7.identity import IdFrom, Lasting, Ordinals, Persist, uniform
 from chaos.proxy.layer7.where import Where
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Rule:
     id: IdFrom = field(default_factory=IdFrom)
     persist: Persist = "none"
     ordinals: Ordinals = field(default_factory=Ordinals)
+    lasting: Lasting = field(default_factory=Lasting)
     fitted: int = 0
     kept: deque[Any] = field(default_factory=deque)
 
@@ -80,6 +81,22 @@ class Strike:
         return float(max(0.0, delay)) / 1000
 
 
+def _drawn(toxic: Toxic, rule: Rule, seed: int, of: tuple[str, int | None, int]) -> bool:
+    """Whether a message of this id, attempt and ordinal is one of the share that is struck."""
+    ident, told, ordinal = of
+    if rule.persist == "none":
+        return uniform(seed, toxic.key, ident, told or 0, ordinal) < toxic.toxicity
+    if told is None:
+        return uniform(seed, toxic.key, ident, 0, 0) < toxic.toxicity
+    if told:
+        struck = rule.lasting.take(ident, told)
+    else:
+        struck = uniform(seed, toxic.key, ident, 0, ordinal) < toxic.toxicity
+    if struck:
+        rule.lasting.add(ident, told + 1)
+    return struck
+
+
 def strike(toxic: Toxic, rule: Rule, seed: int, hits: Hits, message: Message) -> Strike | None:
     """Whether `toxic` strikes a message that its `where` fits; counts it, and records it if so."""
     toxic.counts.matched += 1
@@ -90,12 +107,8 @@ def strike(toxic: Toxic, rule: Rule, seed: int, hits: Hits, message: Message) ->
     ordinal = rule.ordinals.next(ident, attempt) if ident else rule.fitted - 1
     if not rule.where.counted(rule.fitted):
         return None
-    if toxic.toxicity < 1:
-        drawn = attempt, ordinal
-        if rule.persist == "request":
-            drawn = 0, 0 if told is None else ordinal
-        if uniform(seed, toxic.key, ident, *drawn) >= toxic.toxicity:
-            return None
+    if toxic.toxicity < 1 and not _drawn(toxic, rule, seed, (ident, told, ordinal)):
+        return None
     hit = Hit(
         number=hits.next_number(),
         at_ms=round(time.time() * 1000, 3),

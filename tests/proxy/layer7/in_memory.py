@@ -136,19 +136,24 @@ class End(asyncio.Transport):
     # --- asyncio's ------------------------------------------------------------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """See asyncio.Transport."""
         return self.socket if name == "socket" else default
 
     def is_reading(self) -> bool:
+        """See asyncio.Transport."""
         return self._reading
 
     def pause_reading(self) -> None:
+        """See asyncio.Transport."""
         self._reading = False
 
     def resume_reading(self) -> None:
+        """See asyncio.Transport."""
         self._reading = True
         self.loop.call_soon(self._deliver)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        """See asyncio.Transport."""
         if self.ending == "FIN":
             raise RuntimeError("Cannot call write() after write_eof()")
         if not self.closed:
@@ -157,16 +162,20 @@ class End(asyncio.Transport):
                 self.most_written += len(data)
 
     def write_eof(self) -> None:
+        """See asyncio.Transport."""
         self.ending = self.ending or "FIN"
 
     def is_closing(self) -> bool:
+        """See asyncio.Transport."""
         return self.closed
 
     def close(self) -> None:
+        """See asyncio.Transport."""
         self.ending = self.ending or "FIN"
         self._over(None)
 
     def abort(self) -> None:
+        """See asyncio.Transport."""
         self.ending = "RST" if self.socket.resets else self.ending or "FIN"
         self._over(None)
 

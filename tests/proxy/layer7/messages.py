@@ -128,7 +128,11 @@ def requests(draw: st.DrawFn, expect: bool = True) -> bytes:
                 [],
                 [b"Expect: 100-continue"] if expect else [],
                 [b"Connection: close"],
-                [b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
+                [
+                    b"Connection: Upgrade",
+                    b"Upgrade: websocket",
+                    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                ],
                 [b"Connection: Upgrade", b"Upgrade: h2c"],
             ]
         )
@@ -141,8 +145,12 @@ def requests(draw: st.DrawFn, expect: bool = True) -> bytes:
 @st.composite
 def replies(draw: st.DrawFn) -> bytes:
     """One reply, maybe after interim ones."""
-    status = draw(st.sampled_from([b"200 OK", b"200 OK", b"404 N", b"204 No", b"304 Not", b"500", b"101 S", b"408 T"]))
-    interim = draw(st.sampled_from([b"", b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"]))
+    status = draw(
+        st.sampled_from([b"200 OK", b"200 OK", b"404 N", b"204 No", b"304 Not", b"500", b"101 S", b"408 T"])
+    )
+    interim = draw(
+        st.sampled_from([b"", b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"])
+    )
     lines: list[bytes] = [b"Upgrade: websocket", b"Connection: upgrade"] if status[:3] == b"101" else []
     kinds = ("none", "sized", "sized", "chunked", "chunked", "open", "odd", "odd chunks")
     version = draw(st.sampled_from([b"HTTP/1.1 ", b"HTTP/1.1 ", b"HTTP/1.0 "]))

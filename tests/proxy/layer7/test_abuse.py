@@ -9,20 +9,14 @@ import gzip
 import json
 import re
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.proxy.vitals import WAIT_S, Watched, reset, resident, until
-
-MIB = 1024 * 1024
-GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-EVENT = b"9\r\ndata: a\n\n\r\n"
+from tests.proxy.layer7.scene import GET, MIB, OK, Scene, Sending, at_least, take
+from tests.proxy.vitals import WAIT_S, Watched, resident
 
 
 @pytest.fixture(scope="module")
@@ -33,59 +27,6 @@ def process(embedded_server: Any, tmp_path_factory: pytest.TempPathFactory) -> I
     watched.close()
 
 
-class Scene:
-    """A proxy that reads HTTP, in front of a server that the test plays."""
-
-    def __init__(self, watched: Watched, protocol: str = "http") -> None:
-        self.watched = watched
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.listener.settimeout(WAIT_S)
-        self.place = watched.api.proxy(f"127.0.0.1:{self.listener.getsockname()[1]}", protocol=protocol)
-        self.sockets: list[socket.socket] = [self.listener]
-
-    def pair(self) -> tuple[socket.socket, socket.socket]:
-        """A connection: its client's end, and its upstream's."""
-        client = self.place.connect()
-        upstream = self.listener.accept()[0]
-        self.sockets += [client, upstream]
-        for sock in (client, upstream):
-            sock.settimeout(WAIT_S)
-        return client, upstream
-
-    def toxic(self, type: str, attributes: dict[str, Any] | None = None, **more: Any) -> str:
-        """Add a toxic; its path."""
-        body = {"type": type, "attributes": attributes or {}, **more}
-        reply = self.watched.api.request("POST", f"{self.place.path}/toxics", body)
-        assert reply.status == 200, reply.body
-        return f"{self.place.path}/toxics/{reply.json['name']}"
-
-    def heal(self, toxic: str) -> None:
-        """Take a toxic away."""
-        assert self.watched.api.request("DELETE", toxic).status == 204
-
-    def counts(self, toxic: str) -> dict[str, int]:
-        """What a toxic did."""
-        found: dict[str, int] = self.watched.api.request("GET", f"{toxic}/counts").json
-        return found
-
-    def open(self) -> int:
-        """Connections that the proxy has open."""
-        return int(self.watched.metric("brownout_proxy_connections", proxy=self.place.name))
-
-    def serves(self) -> None:
-        """A request goes through, on a new connection."""
-        client, upstream = self.pair()
-        client.sendall(GET)
-        assert take(upstream, len(GET)) == GET
-        upstream.sendall(OK)
-        assert take(client, len(OK)) == OK
-
-    def close(self) -> None:
-        """End the peers."""
-        for sock in self.sockets:
-            sock.close()
-
-
 @pytest.fixture
 def scene(process: Watched) -> Iterator[Scene]:
     """After the test nothing is left over, and nothing has gone wrong."""
@@ -93,54 +34,6 @@ def scene(process: Watched) -> Iterator[Scene]:
     yield scene
     scene.close()
     process.settle()
-
-
-def take(sock: socket.socket, size: int) -> bytes:
-    """That many bytes."""
-    data = bytearray()
-    while len(data) < size:
-        piece = sock.recv(min(size - len(data), MIB))
-        assert piece, bytes(data[-200:])
-        data += piece
-    return bytes(data)
-
-
-def rest(sock: socket.socket) -> bytes:
-    """What comes until the end, however that comes."""
-    data = bytearray()
-    try:
-        while piece := sock.recv(MIB):
-            data += piece
-    except ConnectionError:
-        pass
-    return bytes(data)
-
-
-def at_least(watched: Watched) -> int:
-    """Bytes of memory that the process uses now; what it uses at most is counted anew from here."""
-    Path(f"/proc/{watched.process.pid}/clear_refs").write_text("5")
-    return resident(watched)
-
-
-class Sending:
-    """Sends in a thread, as the other end has to be read meanwhile."""
-
-    def __init__(self, sock: socket.socket, pieces: Callable[[], Iterator[bytes]]) -> None:
-        self._thread = threading.Thread(target=self._send, args=(sock, pieces))
-        self._thread.start()
-
-    def _send(self, sock: socket.socket, pieces: Callable[[], Iterator[bytes]]) -> None:
-        try:
-            for piece in pieces():
-                sock.sendall(piece)
-        except OSError:
-            pass
-
-    def __enter__(self) -> Sending:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._thread.join()
 
 
 # --- large --------------------------------------------------------------------------------------------------
@@ -219,7 +112,11 @@ def test_a_large_body_streams_through(scene: Scene, toxic: str, chunked: bool) -
 
 def encoded(encoding: str) -> bytes:
     """A reply whose body is a bomb, or of an encoding that is not read."""
-    body = gzip.compress(b'{"a":' + b" " * 64 * MIB + b"1}") if encoding == "gzip" else b"\x1b\x03\x00" + b"x" * 100
+    body = (
+        gzip.compress(b'{"a":' + b" " * 64 * MIB + b"1}")
+        if encoding == "gzip"
+        else b"\x1b\x03\x00" + b"x" * 100
+    )
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
@@ -254,7 +151,13 @@ def test_json_bombs_are_no_json(scene: Scene) -> None:
         b'{"a":' + b"9" * 4000 + b"}",
         b'{"a":' + b"9" * 100_000 + b"}",
         b'{"a":"\\ud800","jsonrpc":"2.0","method":"\\ud800"}',
-        b'{"a":' + b"[" * 900 + b"]" * 900 + b',"jsonrpc":"2.0","id":1,"method":"m","params":{"b":' + b"[" * 800 + b"]" * 800 + b"}}",
+        b'{"a":'
+        + b"[" * 900
+        + b"]" * 900
+        + b',"jsonrpc":"2.0","id":1,"method":"m","params":{"b":'
+        + b"[" * 800
+        + b"]" * 800
+        + b"}}",
         b"\xff\xfe\x00{}",
         b'{"a":NaN}',
         b"",
@@ -342,106 +245,6 @@ def test_a_head_that_comes_byte_by_byte_costs_no_more_than_its_bytes(scene: Scen
     assert seconds() - before < 20
 
 
-# --- resets and heals, in every state that a toxic can bring about ------------------------------------------
-
-LONG_MS = 10**7
-STRUCK: dict[str, tuple[str, dict[str, Any], dict[str, Any], bytes]] = {
-    "request delayed": ("http_delay", {"delay": LONG_MS}, {"stream": "upstream"}, b""),
-    "request half collected": ("json_edit", {"pointer": "/a"}, {"stream": "upstream"}, b""),
-    "request half dropped": ("http_reply", {}, {}, b""),
-    "request lost": ("request_lost", {"how": "hang"}, {}, b""),
-    "reply delayed": ("http_delay", {"delay": LONG_MS}, {}, OK),
-    "reply half edited": ("json_edit", {"pointer": "/a"}, {}, OK[:-1]),
-    "reply half lost": ("reply_lost", {"how": "hang"}, {}, OK[:-1]),
-    "reply lost": ("reply_lost", {"how": "hang"}, {}, OK),
-    "reply half replayed": ("reply_replayed", {}, {}, OK[:-1]),
-    "reply half truncated": ("http_truncate", {"bytes": 1}, {}, OK[:-1]),
-    "stream stalled": ("sse_stall", {"events": 1}, {}, STREAM + EVENT * 3),
-    "stream stalled for long": ("sse_stall", {"events": 1, "stall": LONG_MS}, {}, STREAM + EVENT * 3),
-    "stream slow": ("sse_delay", {"first": LONG_MS, "every": LONG_MS}, {}, STREAM + EVENT * 3),
-    "stream cut": ("sse_cut", {"events": 1}, {}, STREAM + EVENT * 3),
-    "stream left unfinished": ("sse_unfinished", {}, {}, STREAM + EVENT),
-    "delivered twice": ("request_twice", {}, {}, b""),
-}
-HALF = b"POST /a HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"
-
-
-def struck(scene: Scene, state: str) -> tuple[str, tuple[socket.socket, socket.socket]]:
-    """A connection in that state, and what brought it there."""
-    kind, attributes, more, reply = STRUCK[state]
-    path = scene.toxic(kind, attributes, **more)
-    client, upstream = scene.pair()
-    client.sendall(HALF if state.startswith("request half") else GET)
-    if reply:
-        take(upstream, len(GET))
-        upstream.sendall(reply)
-    if "half" not in state and state != "stream left unfinished" and state != "delivered twice":
-        until(lambda: scene.counts(path)["applied"] == 1, state)
-    if state == "delivered twice":
-        scene.sockets.append(scene.listener.accept()[0])
-    return path, (client, upstream)
-
-
-@pytest.mark.parametrize("who", ["client", "upstream", "both"])
-@pytest.mark.parametrize("state", list(STRUCK))
-def test_peers_reset_in_every_state(scene: Scene, state: str, who: str) -> None:
-    """When the other one has gone too nothing is left, though the toxic is there and would hold for hours."""
-    _, (client, upstream) = struck(scene, state)
-    first, second = (client, upstream) if who != "upstream" else (upstream, client)
-    reset(first)
-    if who != "both":
-        second.settimeout(0.05)
-        try:
-            rest(second)
-        except TimeoutError:
-            pass
-    reset(second)
-    until(lambda: scene.open() == 0, "the end of the connection")
-
-
-CLOSES = ("request lost", "reply lost")
-"""What has been taken from these connections cannot be given back: they are closed."""
-
-
-@pytest.mark.parametrize("state", [state for state in STRUCK if state != "delivered twice"])
-def test_what_is_struck_heals(scene: Scene, state: str) -> None:
-    """When its toxic is gone a connection goes on, or is closed where it cannot: nobody is left waiting."""
-    path, (client, upstream) = struck(scene, state)
-    scene.heal(path)
-    if state in CLOSES:
-        assert rest(client) == b""
-    elif state in ("request half collected", "request half dropped"):
-        client.sendall(b'"a":1 }}')
-        if state.endswith("collected"):
-            assert take(upstream, len(HALF) + 8) == HALF + b'"a":1 }}'
-            upstream.sendall(OK)
-            assert take(client, len(OK)) == OK
-        else:
-            assert take(client, 12) == b"HTTP/1.1 503"
-    elif state == "request delayed":
-        assert take(upstream, len(GET)) == GET
-        upstream.sendall(OK)
-        assert take(client, len(OK)) == OK
-    elif state.startswith("stream"):
-        upstream.sendall(EVENT + b"0\r\n\r\n" + OK)
-        client.sendall(GET)
-        take(upstream, len(GET))
-        got = b""
-        while not got.endswith(OK):
-            got += take(client, 1)
-        events = {"stream cut": 1, "stream left unfinished": 2}.get(state, 4)
-        assert got.count(b"data: a") == events and got.count(b"HTTP/1.1") == 2
-    else:
-        upstream.sendall(OK[-1:] if "half" in state else b"")
-        if state == "reply half lost":
-            assert rest(client) == b""
-        elif state == "reply half truncated":
-            assert take(client, 10).startswith(b"HTTP/1.1 2")
-        else:
-            assert take(client, len(OK)) == OK
-    scene.serves()
-
-
 # --- bad peers ----------------------------------------------------------------------------------------------
 
 
@@ -481,7 +284,10 @@ def test_the_record_tells_of_what_is_in_no_charset(scene: Scene) -> None:
     scene.toxic("http_reply", {"status": 500}, id={"json": "/id"})
     client, _ = scene.pair()
     body = b'{"id":"\\ud800\\u0000","jsonrpc":"2.0","method":"\\udfff"}'
-    client.sendall(b"POST /%%ff HTTP/1.1\r\nTraceparent: 00-\xe9-b-01\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    client.sendall(
+        b"POST /%%ff HTTP/1.1\r\nTraceparent: 00-\xe9-b-01\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(body), body)
+    )
     assert take(client, 12) == b"HTTP/1.1 500"
     reply = scene.watched.api.request("GET", f"{scene.place.path}/hits")
     assert json.loads(reply.body)["hits"][0]["type"] == "http_reply"

@@ -12,7 +12,10 @@ from chaos.proxy.layer7.events import Splitter, data_of, has_data, is_terminal, 
 from tests.proxy.layer7.messages import pieces
 
 STREAMS = st.lists(
-    st.sampled_from([b"\n", b"\r", b"\r\n", b"data: a", b"data:", b":c", b"event: e", b"\xff", b"data", b"\n\n"]), max_size=30
+    st.sampled_from(
+        [b"\n", b"\r", b"\r\n", b"data: a", b"data:", b":c", b"event: e", b"\xff", b"data", b"\n\n"]
+    ),
+    max_size=30,
 ).map(b"".join)
 
 
@@ -70,7 +73,13 @@ BOMBS = (
 def test_json_of_any_kind_is_edited_or_not() -> None:
     """Deep, huge, not a number, half a surrogate pair, no UTF-8: a body or None, never an error."""
     for bomb in BOMBS:
-        for action, more in (("scale", {"factor": 1e12}), ("scale", {"factor": 10**12}), ("nan", {}), ("drop", {}), ("set", {"value": 1})):
+        for action, more in (
+            ("scale", {"factor": 1e12}),
+            ("scale", {"factor": 10**12}),
+            ("nan", {}),
+            ("drop", {}),
+            ("set", {"value": 1}),
+        ):
             for pointer in ("/a", "/0", "/0/0"):
                 made = edited(bomb, {"pointer": pointer, "action": action, **more})
                 assert made is None or isinstance(made, bytes)

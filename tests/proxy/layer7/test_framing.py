@@ -51,7 +51,11 @@ def test_chunks_end_where_h11_says(data: bytes, sizes: list[int]) -> None:
     assert done and left == NEXT
 
 
-@given(chunked() | st.sampled_from(ODD_CHUNKS), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255))), SIZES)
+@given(
+    chunked() | st.sampled_from(ODD_CHUNKS),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255))),
+    SIZES,
+)
 def test_what_is_taken_for_chunks_h11_takes_for_the_same(
     data: bytes, changes: list[tuple[int, int]], sizes: list[int]
 ) -> None:

@@ -32,7 +32,9 @@ def test_the_nth_of_an_id_has_the_nth_draw_in_any_order(idents: list[str], order
 
 
 @given(st.integers(), ANY_TEXT, ANY_TEXT, st.integers(0), st.integers(0))
-def test_a_draw_is_a_share_whatever_the_id(seed: int, draw: str, ident: str, attempt: int, ordinal: int) -> None:
+def test_a_draw_is_a_share_whatever_the_id(
+    seed: int, draw: str, ident: str, attempt: int, ordinal: int
+) -> None:
     """In [0, 1), the same each time; also for ids with halves of surrogate pairs, which JSON can name."""
     number = uniform(seed, draw, ident, attempt, ordinal)
     assert 0 <= number < 1
@@ -54,7 +56,9 @@ def test_ordinals_are_forgotten_beyond_a_bound() -> None:
     assert ordinals.forgotten == 2
 
 
-@given(st.recursive(st.none() | st.integers() | ANY_TEXT, lambda v: st.lists(v) | st.dictionaries(ANY_TEXT, v)))
+@given(
+    st.recursive(st.none() | st.integers() | ANY_TEXT, lambda v: st.lists(v) | st.dictionaries(ANY_TEXT, v))
+)
 def test_an_id_is_found_or_not(value: object) -> None:
     """In anything that JSON can say; never longer than 200 characters."""
     found = json_id({"nonce": value}, NONCES)

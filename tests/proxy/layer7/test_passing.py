@@ -19,7 +19,7 @@ from tests.proxy.layer7.in_memory import Memory, Pair, in_memory
 from tests.proxy.layer7.messages import CLIENT, PATIENT_CLIENT, UPSTREAM, pieces
 
 SEQUENCES = int(os.environ.get("BROWNOUT_SEQUENCES", "0"))
-EXAMPLES = settings(max_examples=SEQUENCES or 250)
+EXAMPLES = settings(max_examples=SEQUENCES or 120)
 pytestmark = pytest.mark.timeout(120 + SEQUENCES)
 
 SIDES = ("client", "upstream")
@@ -179,4 +179,6 @@ def test_toxics_that_come_and_go_change_nothing(
         return act
 
     with ExitStack() as stack:
-        compare(both(stack, protocol), script, {number: change(number, toxic) for number, toxic in toxics.items()})
+        compare(
+            both(stack, protocol), script, {number: change(number, toxic) for number, toxic in toxics.items()}
+        )

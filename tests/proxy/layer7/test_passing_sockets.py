@@ -71,7 +71,7 @@ def lanes(embedded_server: Any) -> Iterator[list[Lane]]:
         lane.close()
 
 
-@settings(max_examples=SEQUENCES or 40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=SEQUENCES or 25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(scripts().filter(lambda script: not script.end.endswith("resets")))
 def test_real_connections_pass_alike(lanes: list[Lane], script: Script) -> None:
     """Every byte that was sent before its sender's end, in order, then that end: on all of them."""

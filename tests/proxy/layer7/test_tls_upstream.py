@@ -285,7 +285,14 @@ def test_an_upstream_that_wants_a_certificate_is_left(embedded, authority, upstr
     context = authority.server("localhost")
     context.load_verify_locations(cafile=authority.path)
     context.verify_mode = ssl.CERT_REQUIRED
-    port = upstream(over_tls(context, lambda sock: None)).address.rpartition(":")[2]
+
+    def serve(sock):
+        with context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) as tls:
+            with contextlib.suppress(ssl.SSLError):
+                tls.do_handshake()
+            raw_ending(tls)  # open until the proxy has gone: a reset could overtake what it was told
+
+    port = upstream(serve).address.rpartition(":")[2]
     place = embedded.proxy(f"https://localhost:{port}", upstream_ca=authority.path)
     assert closed_at_once(place, wire)
     text = embedded.request("GET", "/metrics").body.decode()
@@ -324,13 +331,17 @@ def test_a_reset_reaches_the_client(embedded, authority, upstream, wire):
     """`reset_peer` is an RST on both sides of TLS."""
     endings = []
 
+    agreed = threading.Event()
+
     def serve(sock):
+        agreed.set()
         endings.append(raw_ending(sock))
 
     port = upstream(over_tls(authority.server("localhost"), serve)).address.rpartition(":")[2]
     place = embedded.proxy(f"https://localhost:{port}", upstream_ca=authority.path)
-    place.toxic("reset_peer", "upstream", timeout=0)
     with place.connect() as sock:
+        assert agreed.wait(30)
+        place.toxic("reset_peer", "upstream", timeout=0)
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert wire.ending(sock) == "RST"
         wire.until(lambda: endings, 30)

@@ -21,6 +21,9 @@ from tests.taxonomy.openenv_client import GenericEnvClient
 STEP: dict[str, object] = {"reply_to": {"/type": "step"}}
 """The reply to a step."""
 
+PATIENCE_S = 3.0
+"""How long a client waits that is to give up once, and be answered after that."""
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
@@ -123,7 +126,7 @@ def test_delay_past_the_timeout_shifts_replies(spot: Spot) -> None:
     """HIDDEN: one frame that is later than the client waits is told once, and shifts all replies after it."""
 
     async def play() -> None:
-        async with client_of(spot, message_s=1.0) as client:
+        async with client_of(spot, message_s=PATIENCE_S) as client:
             toxic = spot.inject("ws_delay", {"delay": 2**31 - 1}, where={"nth": 1})
             with pytest.raises(TimeoutError):
                 await client.reset(seed=11, nonce="first")
@@ -142,7 +145,7 @@ def test_drop_is_a_timeout(spot: Spot, stream: str) -> None:
     """A message that is lost is a TimeoutError; the session goes on, and replies are not shifted."""
 
     async def play() -> None:
-        async with client_of(spot, message_s=1.0) as client:
+        async with client_of(spot, message_s=PATIENCE_S) as client:
             spot.inject("ws_drop", stream=stream, where={"nth": 2})
             assert (await client.reset(seed=5, nonce="first")).observation["nonce"] == "first"
             with pytest.raises(TimeoutError):
@@ -171,7 +174,7 @@ def test_reorder_is_a_timeout_and_then_a_shift(spot: Spot) -> None:
     """A reply that waits for the next one is a TimeoutError; the next request is answered right, then by it."""
 
     async def play() -> None:
-        async with client_of(spot, message_s=1.0) as client:
+        async with client_of(spot, message_s=PATIENCE_S) as client:
             spot.inject("ws_reorder", where={"nth": 1})
             with pytest.raises(TimeoutError):
                 await client.reset(seed=5, nonce="first")

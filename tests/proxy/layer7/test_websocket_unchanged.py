@@ -55,6 +55,12 @@ def send(sock: socket.socket, pieces: list[bytes]) -> None:
         sock.sendall(piece)
 
 
+def finish(sock: socket.socket, sender: threading.Thread) -> None:
+    """End the stream once all has been sent."""
+    sender.join()
+    sock.shutdown(socket.SHUT_WR)
+
+
 @st.composite
 def stream(draw: st.DrawFn, *, masks: bool, deflate: bool) -> list[bytes]:
     """Frames of whole and fragmented messages, with control frames between, cut anywhere."""
@@ -88,19 +94,17 @@ def exchange(spot: Spot, peer: Peer, up: list[bytes], down: list[bytes], extensi
     peer.pieces, peer.extension = down, extension
     peer.ended.clear()
     host, _, port = spot.listen.rpartition(":")
-    with socket.create_connection((host, int(port)), 30) as sock:
+    with socket.create_connection((host, int(port)), 10) as sock:
         sock.sendall(HANDSHAKE % b"/ws")
         until_blank(sock)
         sender = threading.Thread(target=send, args=(sock, up))
         sender.start()
-        size = sum(map(len, down))
+        ender = threading.Thread(target=finish, args=(sock, sender))
+        ender.start()
         got = bytearray()
-        while len(got) < size and (piece := sock.recv(65536)):
-            got += piece
-        sender.join()
-        sock.shutdown(socket.SHUT_WR)
         while piece := sock.recv(65536):
             got += piece
+        ender.join()
     assert peer.ended.wait(30)
     return bytes(got)
 

@@ -16,7 +16,9 @@ PATTERNS = st.text("ab*/", max_size=8)
 TEXTS = st.text("ab/", max_size=12)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("a/~0", max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("a/~0", max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -89,7 +91,9 @@ def test_nth_every_and_first_count_what_fits(nth: int, every: int, first: int) -
     assert [n for n in numbers if both.counted(n)] == list(range(every, first + 1, every))
 
 
-@given(st.recursive(VALUES, lambda v: st.dictionaries(st.sampled_from(list(Where.__slots__)), v), max_leaves=6))
+@given(
+    st.recursive(VALUES, lambda v: st.dictionaries(st.sampled_from(list(Where.__slots__)), v), max_leaves=6)
+)
 def test_any_where_is_taken_or_refused(value: object) -> None:
     """Never anything else: and what is taken is told again as it was given."""
     try:

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -40,9 +40,9 @@ class Spot:
         self.path = self.place.path
         self.listen: str = self.place.listen
 
-    def inject(self, type: str, attributes: dict[str, object] | None = None, **more: object) -> str:
+    def inject(self, type: str, attributes: Mapping[str, object] | None = None, **more: object) -> str:
         """Add a toxic; its path."""
-        body = {"type": type, "attributes": attributes or {}, **more}
+        body = {"type": type, "attributes": dict(attributes or {}), **more}
         reply = self.api.request("POST", f"{self.path}/toxics", body)
         assert reply.status == 200, reply.body
         return f"{self.path}/toxics/{reply.json['name']}"

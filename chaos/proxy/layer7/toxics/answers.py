@@ -119,7 +119,12 @@ def empty(strike: Strike, exchange: Exchange, room: Room) -> None:
     )
     model, stream = str(asked.get("model", "")), asked.get("stream") is True
     usage = isinstance(options := asked.get("stream_options"), dict) and options.get("include_usage") is True
-    made = _anthropic(model, stream) if anthropic else _openai(model, stream, usage)
+    if anthropic:
+        made = _anthropic(model, stream)
+    elif request is not None and request.path.endswith("/responses"):
+        made = _response(model, stream)
+    else:
+        made = _openai(model, stream, usage)
     answer = _answer(200, _EVENTS if stream else _JSON, made)
     _set(strike, exchange, answer, "answered with an empty completion", reached=reached)
 
@@ -147,6 +152,51 @@ def _openai(model: str, stream: bool, include_usage: bool) -> bytes:
     return "".join([*events, "data: [DONE]\n\n"]).encode()
 
 
+def _response(model: str, stream: bool) -> bytes:
+    """Source: https://platform.openai.com/docs/api-reference/responses and /responses-streaming."""
+    said = {"type": "output_text", "text": "", "annotations": []}
+    message = {
+        "id": "msg_brownout",
+        "type": "message",
+        "status": "completed",
+        "role": "assistant",
+        "content": [said],
+    }
+    none = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    response: dict[str, Any] = {
+        "id": "resp_brownout",
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "model": model,
+        "output": [message],
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "usage": {**none, **details},
+    }
+    if not stream:
+        return json.dumps(response).encode()
+    begun = {**response, "status": "in_progress", "output": [], "usage": None}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "sequence_number": 0, "response": begun},
+        {"type": "response.completed", "sequence_number": 1, "response": response},
+    ]
+    return _named(events)
+
+
+def _named(events: list[dict[str, Any]]) -> bytes:
+    """Events that are named by their type."""
+    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
+
+
 def _anthropic(model: str, stream: bool) -> bytes:
     """Source: https://docs.anthropic.com/en/api/messages and /messages-streaming."""
     message: dict[str, Any] = {
@@ -170,7 +220,7 @@ def _anthropic(model: str, stream: bool) -> bytes:
         },
         {"type": "message_stop"},
     ]
-    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
+    return _named(events)
 
 
 # --- JSON-RPC -----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def twice(strike: Strike, exchange: Exchange, room: Room) -> None:
 
 
 class _Lost(Filter):
-    """Swallows the reply; the client learns of it as `how` says, when all of it has come from the upstream."""
+    """Swallows the reply; the client learns of it as `how` says, when the upstream has sent all of it."""
 
     def head(self, head: ReplyHead) -> None:
         """See Sink."""
