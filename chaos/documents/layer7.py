@@ -163,7 +163,7 @@ class RequestTwiceFault(Layer7Base):
 
 
 class ReplyReplayedFault(Layer7Base):
-    """Sends the reply to an earlier request that `where` fitted; the upstream's own is kept for later."""
+    """Sends the reply to an earlier request that it struck; the upstream's own is kept for later."""
 
     type: Literal["reply_replayed"]
     back: Back = 1

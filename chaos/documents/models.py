@@ -181,7 +181,7 @@ class InvariantSpec(Model):
     description: str = ""
     check: Literal["reply-pairing", "reward-known"] = Field(
         description="reply-pairing: replies that belong to another request. "
-        "reward-known: finished episodes, and answered questions, whose reward is not the one that was earned."
+        "reward-known: finished episodes, and answered questions, whose reward is not what was earned."
     )
 
 

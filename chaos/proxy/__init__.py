@@ -33,8 +33,8 @@ in tests/proxy/test_differences*.py show each by its name; in all else test_diff
   proxy's toxics): one proxy that cannot be healed must not keep the faults of all.
 - dialling: Upstreams are dialled side by side (one after the other, and changes wait for it): a slow one
   delays only its own client.
-- counts: Counts per toxic, `GET /proxies/P/toxics/T/counts` and on /metrics, by the former of removed ones too
-  (none): evidence that a fault acted.
+- counts: Counts per toxic, `GET /proxies/P/toxics/T/counts` (of removed ones too) and on /metrics (none):
+  evidence that a fault acted.
 - layer7: Toxics of layer 7, below (none): the faults that corrupt in silence are there.
 - draws: A toxic may bear a `seed` and a `draw`, which its draws are then keyed by, in the place of the
   server's seed, the proxy and its own name (none): a run can be repeated where names differ.

@@ -194,7 +194,7 @@ class Link:
         self.up.reader, self.down.reader = self.conversation.up, self.conversation.down
 
     def read_anew(self) -> None:
-        """The proxy's toxics of layer 7 have changed: begin to read, or tell whoever reads; or read no more."""
+        """The toxics of layer 7 have changed: begin to read, tell whoever reads, or read no more."""
         if not self.open:
             return
         if self.conversation is None:

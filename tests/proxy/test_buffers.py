@@ -40,3 +40,19 @@ def test_back_pressure_reaches_through_a_chain(embedded, upstream, wire):
         embedded.request("DELETE", path)
         reader.join()
     assert got == [64 << 20]
+
+
+def test_what_is_still_to_be_read_after_both_ends_arrives(embedded, upstream, wire):
+    """A slow stream whose two ends were sent long ago is not taken for a connection that was reset."""
+    body = bytes(range(256)) * 8192
+
+    def serve(sock: socket.socket) -> None:
+        while sock.recv(65536):
+            pass
+        sock.sendall(body)
+
+    place = embedded.proxy(upstream(serve).address)
+    place.toxic("bandwidth", rate=800)  # for some of the proxy's looks at who has vanished, one each second
+    with place.connect() as sock:
+        sock.shutdown(socket.SHUT_WR)
+        assert wire.receive(sock, len(body) + 1) == body

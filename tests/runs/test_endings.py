@@ -162,12 +162,15 @@ def test_both_killed_and_the_next_command_heals(tmp_path: Path, web: str, shared
 
 def test_a_busy_target_is_refused(project: Path) -> None:
     """A second run against the same target does not start; it says who holds it."""
+    experiment = project / "chaos/experiments/slow-0.yaml"
+    experiment.write_text(experiment.read_text().replace("fault: 3s", "fault: 300s"))
     first = brownout(project, "run", "slow-0", name="first")
     in_fault(project, first)
     second = brownout(project, "run", "slow-0", "--out", str(project / "second"), name="second")
     assert second.wait() == 3
     assert "in use by" in second.told()
-    assert first.wait() == 0, first.told()
+    first.process.send_signal(signal.SIGTERM)
+    assert first.wait() == 143, first.told()
 
 
 def test_nothing_starts_on_bad_input(project: Path) -> None:

@@ -42,6 +42,8 @@ def test_killed_runs_leave_nothing(tmp_path: Path, web: str, any_proxy: str) -> 
             ).process
             for n in range(AT_ONCE)
         ]
+        if batch + AT_ONCE >= RUNS:  # where starting takes long, all the moments may come before any run begins
+            wait_for(lambda: any(project.glob("runs-*/*/events.jsonl")), 60, "a run that has begun")
         for moment, run in sorted(zip(moments, runs, strict=True), key=lambda pair: pair[0]):
             time.sleep(max(0.0, started + moment - time.monotonic()))
             run.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Layer 7: connections read as HTTP/1.1, server-sent events, WebSocket and JSON-RPC, and toxics that act there.
+"""Layer 7: connections read as HTTP, event streams, WebSocket and JSON-RPC, and toxics that act there.
 
 Invariant: where no toxic acts not a byte changes, is added, is lost, or changes its place. What is no strict
 HTTP/1.1 (another protocol, two lengths, a length beside chunks, heads over 64 KiB) passes untouched and is

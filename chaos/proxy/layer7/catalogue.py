@@ -1,4 +1,4 @@
-"""The toxics of layer 7: types, streams, attributes with their units and bounds. Pure; shared with the client.
+"""The toxics of layer 7: types, streams, attributes, units and bounds. Pure; shared with the client.
 
 Durations are whole milliseconds, as Toxiproxy's are.
 """
@@ -192,7 +192,7 @@ LAYER7: Final[dict[str, Spec]] = {
     "reply_replayed": Spec(
         "http",
         DOWN,
-        "Sends the reply to an earlier request that `where` fitted; the upstream's own is kept for later.",
+        "Sends the reply to an earlier request that it struck; the upstream's own is kept for later.",
         (Attribute("back", "integer", 1, "how many requests earlier", "requests", 1, 100),),
     ),
     "sse_cut": Spec(
@@ -253,7 +253,7 @@ LAYER7: Final[dict[str, Spec]] = {
     "ws_half_open": Spec(
         "websocket",
         BOTH,
-        "Swallows this message and all that follow on its stream; the connection stays open until it is healed.",
+        "Swallows this message and all that follow on its stream; the connection stays open until the heal.",
     ),
     "ws_close": Spec(
         "websocket",
