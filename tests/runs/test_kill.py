@@ -26,6 +26,12 @@ def proxies(api: str) -> dict[str, dict[str, object]]:
         return found
 
 
+def amidst(journal: Path) -> bool:
+    """Whether a run has begun and not ended."""
+    events = list(read_events(journal))
+    return bool(events) and events[-1].event != "run-ended"
+
+
 def test_killed_runs_leave_nothing(tmp_path: Path, web: str, any_proxy: str) -> None:
     """SIGKILL at random moments, several runs at once: once the lease has run out, everything is healed."""
     draw = random.Random(SEED)
@@ -42,8 +48,9 @@ def test_killed_runs_leave_nothing(tmp_path: Path, web: str, any_proxy: str) -> 
             ).process
             for n in range(AT_ONCE)
         ]
-        if batch + AT_ONCE >= RUNS:  # where starting takes long, all the moments may come before any run begins
-            wait_for(lambda: any(project.glob("runs-*/*/events.jsonl")), 60, "a run that has begun")
+        if batch + AT_ONCE >= RUNS:
+            # where starting takes long, all moments may have come before any run began
+            wait_for(lambda: any(map(amidst, project.glob("runs-*/*/events.jsonl"))), 60, "a run that began")
         for moment, run in sorted(zip(moments, runs, strict=True), key=lambda pair: pair[0]):
             time.sleep(max(0.0, started + moment - time.monotonic()))
             run.send_signal(signal.SIGKILL)
@@ -51,9 +58,8 @@ def test_killed_runs_leave_nothing(tmp_path: Path, web: str, any_proxy: str) -> 
         wait_for(lambda: not living(mark), LEASE_S + 20, f"batch {batch}: no process of the runs alive")
         assert proxies(any_proxy) == {}, f"batch {batch}, moments {moments}"
         for folder in project.glob("runs-*/*"):
-            events = list(read_events(folder / "events.jsonl"))
-            cut += bool(events) and events[-1].event != "run-ended"
-            assert outstanding(events) == [], folder
+            cut += amidst(folder / "events.jsonl")
+            assert outstanding(read_events(folder / "events.jsonl")) == [], folder
     healed = brownout(project, "heal", state=state)
     assert healed.wait() == 0, healed.told()
     assert "clean" in healed.told()
