@@ -15,6 +15,7 @@ from chaos.proxy.toxics import STAGES
 from chaos.proxy.toxics.stage import Next, Previous, Stage
 
 if TYPE_CHECKING:
+    from chaos.proxy.layer7.reader import Reader
     from chaos.proxy.link import Link, Side
     from chaos.proxy.toxics.toxic import Stream, Toxic
 
@@ -45,7 +46,7 @@ class Pipe:
         self.source = source
         self.dest = dest
         self.stages: list[Stage] = []
-        self.reader: Stage | None = None
+        self.reader: Reader | None = None
         """What reads this direction as HTTP, a stage of no toxic, where layer 7 is wanted."""
         self.received = 0
         """Bytes read from the source."""
@@ -215,6 +216,8 @@ class Pipe:
             previous = stage
         if self.ended or self.done:
             self.source.write = self.drop
+        elif self.reader is not None and self.stages == [self.reader] and self.dest.transport is not None:
+            self.source.write = self.reader.alone(self.dest.transport.write, self.receive)
         elif self.stages:
             self.source.write = self.receive
         elif self.dest.transport is not None:

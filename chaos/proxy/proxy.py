@@ -28,6 +28,7 @@ from chaos.proxy.appointment import Appointment
 from chaos.proxy.certificates import TlsAsked, TlsContexts
 from chaos.proxy.descriptors import ceiling
 from chaos.proxy.greetings import Greetings
+from chaos.proxy.layer7.aim import Lines
 from chaos.proxy.layer7.hits import Hits
 from chaos.proxy.link import Link, Side
 from chaos.proxy.tls import Tls, dial
@@ -86,6 +87,7 @@ class Proxy:
         self.toxics: list[Toxic] = []
         self.layer7: tuple[tuple[Toxic, Rule], ...] = ()
         """Those of layer 7 that act now."""
+        self.lines = Lines()
         self.hits = Hits()
         self.counted: dict[str, dict[str, int]] = {}
         """What toxics that have been removed had counted by then."""

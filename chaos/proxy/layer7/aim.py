@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from chaos.proxy.layer7.body import decoded
 from chaos.proxy.layer7.identity import ATTEMPT_HEADER, NONCES, IdFrom, hashed, json_id
-from chaos.proxy.layer7.strike import Message, Rule, strike
+from chaos.proxy.layer7.strike import Rule, strike
 from chaos.proxy.layer7.toxics import ACTS, NEED_THE_REQUEST
 
 if TYPE_CHECKING:
@@ -19,13 +19,36 @@ if TYPE_CHECKING:
 Fitting = list[tuple["Toxic", Rule]]
 
 
-def line_fits(layer7: tuple[tuple[Toxic, Rule], ...], line: Line) -> bool:
-    """Whether a request may be struck that begins like this."""
+_LINES_MAX: Final = 1000
+_LINE_MAX: Final = 500
+
+
+class Lines:
+    """Which first lines of requests some toxic may be for: every request asks, and most services have few."""
+
+    __slots__ = ("_known", "_layer7")
+
+    def __init__(self) -> None:
+        self._layer7: tuple[tuple[Toxic, Rule], ...] = ()
+        self._known: dict[bytes, bool] = {}
+
+    def fit(self, layer7: tuple[tuple[Toxic, Rule], ...], line: Line) -> bool:
+        """Whether a request may be struck that begins like this."""
+        if layer7 is not self._layer7 or len(self._known) > _LINES_MAX:
+            self._layer7 = layer7
+            self._known.clear()
+        first = line[0]
+        known = self._known.get(first)
+        if known is None:
+            known = _line_fits(layer7, line)
+            if len(first) <= _LINE_MAX:
+                self._known[first] = known
+        return known
+
+
+def _line_fits(layer7: tuple[tuple[Toxic, Rule], ...], line: Line) -> bool:
     method, path = line[1].decode(), line[2].partition(b"?")[0].decode()
-    for _, rule in layer7:  # noqa: SIM110  # a generator would cost more, and this is asked of every request
-        if rule.protocol != "websocket" and rule.where.line_fits(method, path):
-            return True
-    return False
+    return any(rule.protocol != "websocket" and rule.where.line_fits(method, path) for _, rule in layer7)
 
 
 def fitting(layer7: tuple[tuple[Toxic, Rule], ...], head: RequestHead) -> Fitting:
@@ -57,7 +80,7 @@ def decide(conversation: Conversation, exchange: Exchange, head: RequestHead, th
         if not readable and needs_body(toxic, rule):
             toxic.counts.unread += 1
         elif not rule.where.needs_body or rule.where.body_fits(exchange.parsed):
-            message = _message(exchange, head, conversation.link.ordinal)
+            message = _Request(exchange, head, conversation.link.ordinal)
             struck = strike(toxic, rule, proxy.seed, proxy.hits, message)
             if struck is not None:
                 conversation.struck_by(toxic)
@@ -68,6 +91,8 @@ def decide(conversation: Conversation, exchange: Exchange, head: RequestHead, th
 
 def _parse(exchange: Exchange, head: RequestHead) -> bool:
     """Whether the body could be read; where it is JSON it is `parsed`."""
+    if not exchange.body:
+        return True
     body = decoded(exchange.body, head.get("content-encoding"))
     if body is None:
         return False
@@ -75,21 +100,39 @@ def _parse(exchange: Exchange, head: RequestHead) -> bool:
     return True
 
 
-def _message(exchange: Exchange, head: RequestHead, connection: int) -> Message:
-    def identify(source: IdFrom) -> tuple[str, int | None]:
+class _Request:
+    """A request as `strike` sees it. What only a hit needs is found out only then."""
+
+    __slots__ = ("_exchange", "_head", "connection")
+
+    def __init__(self, exchange: Exchange, head: RequestHead, connection: int) -> None:
+        self._exchange = exchange
+        self._head = head
+        self.connection = connection
+
+    def identify(self, source: IdFrom) -> tuple[str, int | None]:
+        """See Message."""
+        head, exchange = self._head, self._exchange
         told = head.get(ATTEMPT_HEADER)
         attempt = int(told) if told.isascii() and told.isdigit() and len(told) < 9 else None
         ident = head.get(source.header)[:200] if source.header else ""
-        if not ident:
+        if not ident and exchange.parsed is not None:
             ident = json_id(exchange.parsed, (source.json,) if source.json else NONCES) or ""
         if not ident and exchange.body_seen:
             ident = hashed(head.method.encode(), head.target, exchange.essence())
         return ident, attempt
 
-    parent = head.get("traceparent").split("-")
-    what = f"{head.method} {head.path}"
-    call = exchange.parsed
-    if isinstance(call, dict) and isinstance(call.get("method"), str):
-        what += f" {call['method']}"
-    trace = parent[1][:32] if len(parent) > 2 else ""
-    return Message(what=what[:200], connection=connection, identify=identify, trace=trace)
+    @property
+    def what(self) -> str:
+        """Method and path, and the method of a JSON-RPC call."""
+        call = self._exchange.parsed
+        what = f"{self._head.method} {self._head.path}"
+        if isinstance(call, dict) and isinstance(call.get("method"), str):
+            what += f" {call['method']}"
+        return what[:200]
+
+    @property
+    def trace(self) -> str:
+        """The trace id of its `traceparent`."""
+        parent = self._head.get("traceparent").split("-")
+        return parent[1][:32] if len(parent) > 2 else ""

@@ -170,6 +170,11 @@ class Exchange:
         """Whether its reply is not just the upstream's."""
         return bool(self.filters) or self.answer is not None or self.lost is not None
 
+    @property
+    def passes(self) -> bool:
+        """Whether its reply passes as it comes, and is framed as its head says."""
+        return not (self.answered or self.filters or self.answer or self.method in ("HEAD", "CONNECT"))
+
     def parse(self, body: bytes) -> None:
         """Take the body, decoded, for what it says."""
         try:
@@ -203,6 +208,13 @@ class Exchange:
             return json.dumps([call["method"], params]).encode()
         except (ValueError, RecursionError):
             return self.body
+
+
+PLAIN: Final = Exchange(None)
+"""Stands for each request of the short way: it came whole, and nothing strikes it. It is never changed: a
+reply that takes the long way puts an exchange of its own in its place.
+"""
+PLAIN.whole = True
 
 
 def reframed(head: ReplyHead, length: int, method: str, drop: tuple[str, ...] = ()) -> ReplyHead:

@@ -23,10 +23,12 @@ from chaos.proxy.layer7.where import point
 ATTEMPT_HEADER: Final = "x-stainless-retry-count"
 NONCES: Final = ("/data/nonce", "/data/observation/nonce", "/nonce", "/params/_meta/nonce")
 """Where the shipped services have the nonce of a request, and of what answers it."""
-KNOWN_MAX: Final = 500_000
-"""Ids whose ordinals a toxic remembers (100 bytes each); beyond that the longest unseen is forgotten."""
+KNOWN_MAX: Final = 200_000
+"""Ids whose ordinals a toxic remembers (250 bytes each); beyond that the longest unseen is forgotten."""
 _ID_MAX: Final = 200
 _SCALE: Final = 2.0**-64
+
+_Key = str | tuple[str, int]
 
 Persist = Literal["none", "request"]
 
@@ -96,7 +98,7 @@ class Ordinals:
 
     def __init__(self, most: int = KNOWN_MAX) -> None:
         self._most = most
-        self._seen: OrderedDict[int, int] = OrderedDict()
+        self._seen: OrderedDict[_Key, int] = OrderedDict()
         self.forgotten = 0
         """Ids that were forgotten: should they come again, they count from 0."""
 
@@ -121,7 +123,7 @@ class Lasting:
 
     def __init__(self, most: int = KNOWN_MAX) -> None:
         self._most = most
-        self._due: OrderedDict[int, int] = OrderedDict()
+        self._due: OrderedDict[_Key, int] = OrderedDict()
 
     def add(self, ident: str, attempt: int) -> None:
         """Expect one more."""
@@ -139,8 +141,8 @@ class Lasting:
         return due > 0
 
 
-def _key(ident: str, attempt: int) -> int:
-    return int.from_bytes(blake2b(_bytes(f"{attempt}\0{ident}"), digest_size=8).digest())
+def _key(ident: str, attempt: int) -> _Key:
+    return (ident, attempt) if attempt else ident
 
 
 def uniform(seed: int, draw: str, ident: str, attempt: int, ordinal: int) -> float:

@@ -16,7 +16,8 @@ import httptools
 
 from chaos.proxy.layer7.head import HEAD_MAX, LENGTH
 
-_REQUEST: Final = re.compile(rb"([A-Z]+) ([!-~]+) HTTP/1\.1\r\n")
+_REQUEST: Final = re.compile(rb"(?!HEAD |CONNECT )([A-Z]+) ([!-~]+) HTTP/1\.1\r\n")
+"""Without those whose replies have no body whatever their length says."""
 _REPLY: Final = re.compile(rb"HTTP/1\.1 (?:20[0-3]|[45][0-9]{2}) [^\r\n]*\r\n")
 """Without those that have no body whatever their length says."""
 _NOBODY: Final = object()

@@ -5,6 +5,7 @@ It is of no toxic, so nothing is counted for it.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ class Reader(Stage):
     does not accept.
     """
 
-    __slots__ = ("at", "blocked", "busy", "ending", "held", "state")
+    __slots__ = ("_long_way", "_write", "at", "blocked", "busy", "ending", "held", "state")
 
     state: Callable[[bytes], bytes]
     at: float
@@ -34,6 +35,17 @@ class Reader(Stage):
         self.blocked = False
         self.busy = False
         self.ending = False
+
+    def alone(
+        self, write: Callable[[bytes], None], long_way: Callable[[bytes], None]
+    ) -> Callable[[bytes], None]:
+        """What takes reads while no other stage is there: it writes to the socket, or goes the `long_way`."""
+        self._write, self._long_way = write, long_way
+        return self.express
+
+    @abstractmethod
+    def express(self, data: bytes) -> None:
+        """Take a read, the shortest way."""
 
     def feed(self, data: bytes, at: float) -> None:
         """Read `data`, unless something before it is being waited for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaos.proxy.layer7.exchange import Answer, Ending, Exchange, Sink
+from chaos.proxy.layer7.exchange import PLAIN, Answer, Ending, Exchange, Sink
 from chaos.proxy.layer7.framing import BadFraming, Chunked, Framing, UntilClose, framing
 from chaos.proxy.layer7.head import CHUNKED, HEAD_MAX, UNTIL_CLOSE, Beginning, ReplyHead, reply_head
 from chaos.proxy.layer7.plain import PlainReplies
@@ -95,22 +95,30 @@ class ReplyReader(Reader):
 
     # --- what comes from the upstream -----------------------------------------------------------------------
 
-    def feed(self, data: bytes, at: float) -> None:
-        """See Reader. Most reads are one whole reply that nothing strikes: this is the short way for it."""
+    def express(self, data: bytes) -> None:
+        """Take a read where no other stage is: see RequestReader.express."""
         exchanges = self._exchanges
         if (
-            exchanges
-            and not (self.held or self.blocked or self.busy or self._beginning)
-            and self.state == self.between
-            and not ((exchange := exchanges[0]).answered or exchange.filters or exchange.answer)
-            and exchange.method not in ("HEAD", "CONNECT")
-            and self._plain.take(data)
+            not exchanges
+            or self.held
+            or self.blocked
+            or self.busy
+            or self._beginning
+            or ((front := exchanges[0]) is not PLAIN and not front.passes)
+            or self.state != self.between
+            or not self._plain.take(data)
         ):
-            self._exchange = exchange
-            self.next.feed(data, at)
-            self._is_over(exchange)
+            self._long_way(data)
+            return
+        self._write(data)
+        if front is PLAIN:
+            exchanges.popleft()
+            its = self._conversation
+            if exchanges or its.up.blocked or not (its.reading and its.proxy.reads):
+                self._next(front)
         else:
-            super().feed(data, at)
+            self._exchange = front
+            self._is_over(front)
 
     def between(self, data: bytes) -> bytes:
         """Read the head of the next reply."""
@@ -118,6 +126,9 @@ class ReplyReader(Reader):
         if not exchanges:
             exchanges.append(Exchange(None))  # a reply that nobody asked for, such as a 408
         exchange = exchanges[0]
+        if exchange is PLAIN:
+            exchange = exchanges[0] = Exchange(None)
+            exchange.whole = True
         if exchange.answered:
             self.blocked = True  # until those before it have left
             return data

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from chaos.proxy.layer7 import aim
-from chaos.proxy.layer7.exchange import BODY_MAX, Exchange
+from chaos.proxy.layer7.exchange import BODY_MAX, PLAIN, Exchange
 from chaos.proxy.layer7.framing import BadFraming, Framing, framing
 from chaos.proxy.layer7.head import HEAD_MAX, Beginning, RequestHead, request_head
 from chaos.proxy.layer7.plain import PlainRequests, request_line
@@ -72,25 +72,29 @@ class RequestReader(Reader):
 
     # --- heads ----------------------------------------------------------------------------------------------
 
-    def feed(self, data: bytes, at: float) -> None:
-        """See Reader. Most reads are one whole request that nothing strikes: this is the short way for it."""
-        exchanges, proxy = self._exchanges, self._proxy
+    def express(self, data: bytes) -> None:
+        """Take a read where no other stage is.
+
+        Most are one whole request that nothing strikes: it goes on at once, in one function, for calls are
+        what this would cost. Bytes of this way are not counted as `chained`.
+        """
+        proxy, exchanges = self._proxy, self._exchanges
         if (
-            not (self.held or self.blocked or self.busy or self._beginning or proxy.authority)
-            and len(exchanges) < _PIPELINED_MAX
-            and self.state == self.between
-            and (line := request_line(data)) is not None
-            and not (proxy.layer7 and aim.line_fits(proxy.layer7, line))
-            and self._plain.take(data)
+            self.held
+            or self.blocked
+            or self.busy
+            or self._beginning
+            or proxy.authority
+            or len(exchanges) >= _PIPELINED_MAX
+            or self.state != self.between
+            or (line := request_line(data)) is None
+            or (proxy.layer7 and proxy.lines.fit(proxy.layer7, line))
+            or not self._plain.take(data)
         ):
-            exchange = self._exchange = Exchange(None)
-            if line[1] != b"GET":
-                exchange.method = line[1].decode()
-            exchange.whole = True
-            exchanges.append(exchange)
-            self.next.feed(data, at)
-        else:
-            super().feed(data, at)
+            self._long_way(data)
+            return
+        exchanges.append(PLAIN)
+        self._write(data)
 
     def between(self, data: bytes) -> bytes:
         """Read the head of the next request."""

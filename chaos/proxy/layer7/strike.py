@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import typing
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,15 +42,33 @@ class Rule:
         }
 
 
+class Strikable(typing.Protocol):
+    """What there is to know of a message that may be struck."""
+
+    @property
+    def what(self) -> str:
+        """What names it, for people."""
+
+    @property
+    def connection(self) -> int:
+        """The ordinal of its connection."""
+
+    @property
+    def trace(self) -> str:
+        """Its trace id, or nothing."""
+
+    def identify(self, source: IdFrom) -> tuple[str, int | None]:
+        """Its id, and its attempt (None: not told)."""
+
+
 @dataclass(slots=True)
 class Message:
-    """What there is to know of a message. `identify` gives its id and its attempt (None: not told)."""
+    """A message whose names are known."""
 
     what: str
     connection: int
     identify: Callable[[IdFrom], tuple[str, int | None]]
     trace: str = ""
-    size: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +116,7 @@ def _drawn(toxic: Toxic, rule: Rule, seed: int, of: tuple[str, int | None, int])
     return struck
 
 
-def strike(toxic: Toxic, rule: Rule, seed: int, hits: Hits, message: Message) -> Strike | None:
+def strike(toxic: Toxic, rule: Rule, seed: int, hits: Hits, message: Strikable) -> Strike | None:
     """Whether `toxic` strikes a message that its `where` fits; counts it, and records it if so."""
     toxic.counts.matched += 1
     rule.fitted += 1
