@@ -259,7 +259,7 @@ class Messages(Walk):
     def take(self, data: bytes) -> bytes:
         """Take what has come; nothing is given back."""
         if self.swallowing is not None:
-            self.swallowing.applied("", len(data))
+            self.swallowing.saw(len(data))
         elif self.taking:
             self.walk(data)
         return b""

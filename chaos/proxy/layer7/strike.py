@@ -85,6 +85,10 @@ class Strike:
         if not self.hit.applied:
             self.toxic.counts.applied += 1
             self.hit.applied = what
+        self.saw(size)
+
+    def saw(self, size: int) -> None:
+        """Bytes of the message have reached the toxic."""
         self.toxic.counts.bytes += size
         self.hit.bytes += size
 

@@ -28,7 +28,7 @@ class _Later(Holding):
 
     def data(self, data: bytes) -> None:
         """See Sink."""
-        self.strike.applied("", len(data))
+        self.strike.saw(len(data))
         if not self.queue(self.next.data, data):
             self.next.data(data)
 

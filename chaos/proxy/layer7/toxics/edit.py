@@ -39,7 +39,7 @@ class _EditedBody(Filter):
 
     def data(self, data: bytes) -> None:
         """See Sink."""
-        self.strike.toxic.counts.bytes += len(data)
+        self.strike.saw(len(data))
         if self._head is None:
             self.next.data(data)
             return

@@ -54,7 +54,7 @@ class Events(Holding):
         if splitter is None:
             self._pass(data)
             return
-        self.strike.toxic.counts.bytes += len(data)
+        self.strike.saw(len(data))
         for event in splitter.take(data):
             if not self.queue(self._take, event):
                 self._take(event)

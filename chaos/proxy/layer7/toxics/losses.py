@@ -36,7 +36,7 @@ class _Lost(Filter):
     def data(self, data: bytes) -> None:
         """See Sink."""
         if self.strike.hit.applied:
-            self.strike.applied("", len(data))
+            self.strike.saw(len(data))
         else:
             self.next.data(data)
 
