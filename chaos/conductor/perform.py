@@ -222,16 +222,14 @@ class Performance:
         if name not in self.active:
             return
         fault, undo = self.active.pop(name)
-        counts = self._counts(fault)
         lost = name in self._confirmed and self._lost(fault)
         self._confirmed.discard(name)
         error = self._take_away(name, undo)
-        counts = self._counts(fault) or counts  # what it did until it was gone
         # The journal comes last: one that cannot be written (a full disk) does not prevent the heal.
         if lost:
             self.journal.record(FaultLost(fault=name))
         if error is None:
-            self.journal.record(FaultHealed(fault=name, counts=counts))
+            self.journal.record(FaultHealed(fault=name, counts=self._counts(fault)))
         else:
             if undo.server is not None:
                 self._unhealed[name] = undo
@@ -264,4 +262,4 @@ class Performance:
         try:
             return self.faults.counts(fault)
         except (OSError, ValueError):
-            return {}  # counting is a courtesy; the heal that follows is not
+            return {}  # counting is a courtesy; the heal before it was not

@@ -14,7 +14,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from chaos.proxy.layer7.deflate import agreed
-from chaos.proxy.layer7.delivery import deliver
 from chaos.proxy.layer7.exchange import Exchange
 from chaos.proxy.layer7.replies import ReplyReader
 from chaos.proxy.layer7.requests import RequestReader
@@ -126,12 +125,6 @@ class Conversation:
     def drop(self, data: bytes) -> bytes:
         """Read, and drop: nobody gets this."""
         return b""
-
-    def deliver(self, raw: bytes, exchange: Exchange) -> None:
-        """Deliver a request besides, on a connection of its own."""
-        for struck in exchange.strikes:
-            if struck.toxic.type == "request_twice":
-                deliver(self.proxy, raw, struck)
 
     def struck_by(self, toxic: Toxic) -> None:
         """Count a connection for a toxic, once."""

@@ -111,8 +111,8 @@ class Exchange:
     """A request, and all that is to be done with it and with its reply.
 
     Acts set these before the request goes on: `lost` (it does not go on), `answer` (made up; `forward` says
-    whether the upstream is asked all the same), `delay_s` before it goes on, `copies` to be delivered
-    besides, `new_head` and `new_body` in the place of those that came, `filters` for the reply.
+    whether the upstream is asked all the same), `delay_s` before it goes on, `twice` (a delivery
+    besides for each), `new_head` and `new_body` in the place of those that came, `filters` for the reply.
     """
 
     __slots__ = (
@@ -120,7 +120,6 @@ class Exchange:
         "answered",
         "body",
         "body_seen",
-        "copies",
         "delay_s",
         "filters",
         "forward",
@@ -134,6 +133,7 @@ class Exchange:
         "request",
         "sink",
         "strikes",
+        "twice",
         "whole",
     )
 
@@ -150,7 +150,7 @@ class Exchange:
         self.answer: Answer | None = None
         self.forward = True
         self.delay_s = 0.0
-        self.copies = 0
+        self.twice: list[Strike] = []
         self.new_head: bytes | None = None
         self.new_body: bytes | None = None
         self.filters: list[Filter] = []

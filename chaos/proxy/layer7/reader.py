@@ -9,6 +9,8 @@ from abc import abstractmethod
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from chaos.proxy.layer7.exchange import Exchange
+from chaos.proxy.layer7.framing import BadFraming, Framing, framing
 from chaos.proxy.toxics.stage import Ends, Stage
 
 if TYPE_CHECKING:
@@ -22,7 +24,18 @@ class Reader(Stage):
     does not accept.
     """
 
-    __slots__ = ("_long_way", "_write", "at", "blocked", "busy", "ending", "held", "state")
+    __slots__ = (
+        "_body",
+        "_exchange",
+        "_long_way",
+        "_write",
+        "at",
+        "blocked",
+        "busy",
+        "ending",
+        "held",
+        "state",
+    )
 
     state: Callable[[bytes], bytes]
     at: float
@@ -30,6 +43,9 @@ class Reader(Stage):
 
     def __init__(self, pipe: Ends) -> None:
         self.pipe = pipe
+        self._exchange = Exchange(None)
+        """The one whose message is being read."""
+        self._body: Framing = framing(0, keep=False)
         self.at = 0.0
         self.held = b""
         self.blocked = False
@@ -67,6 +83,42 @@ class Reader(Stage):
         finally:
             self.busy = False
         self.held = data + self.held if self.held else data
+
+    # --- what nothing strikes -------------------------------------------------------------------------------
+
+    def pass_on(self, length: int, data: bytes, end: int) -> bytes:
+        """A message whose head ends at `end`, then a body of `length`: in one piece, if it came in one."""
+        if length >= 0 and end + length <= len(data):
+            end += length
+            self.next.feed(data if end == len(data) else data[:end], self.at)
+            self.passed()
+            return data[end:]
+        self.next.feed(data[:end], self.at)
+        self._body = framing(length, keep=False)
+        self.state = self.in_body
+        return data[end:]
+
+    def in_body(self, data: bytes) -> bytes:
+        """Pass a body on."""
+        try:
+            size = self._body.take(data)
+        except BadFraming:
+            self.unreadable()
+            return self.state(data)
+        self.next.feed(data if size == len(data) else data[:size], self.at)
+        if self._body.done:
+            self.passed()
+        return data[size:]
+
+    @abstractmethod
+    def passed(self) -> None:
+        """The message of `_exchange` has gone on as a whole."""
+
+    @abstractmethod
+    def unreadable(self) -> None:
+        """What comes is no strict HTTP: it is to pass as it is."""
+
+    # --- waiting --------------------------------------------------------------------------------------------
 
     def resume(self) -> None:
         """What was waited for has come: go on with what is held."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaos.proxy.layer7.exchange import PLAIN, Answer, Ending, Exchange, Sink
-from chaos.proxy.layer7.framing import BadFraming, Chunked, Framing, UntilClose, framing
+from chaos.proxy.layer7.framing import BadFraming, Chunked, UntilClose, framing
 from chaos.proxy.layer7.head import CHUNKED, HEAD_MAX, UNTIL_CLOSE, Beginning, ReplyHead, reply_head
 from chaos.proxy.layer7.plain import PlainReplies
 from chaos.proxy.layer7.reader import Reader
@@ -71,8 +71,6 @@ class ReplyReader(Reader):
         self.state = self.between
         self._conversation = conversation
         self._exchanges = conversation.exchanges
-        self._exchange = Exchange(None)
-        self._body: Framing = framing(0, keep=False)
         self._head: ReplyHead | None = None
         self._writer: Writer | None = None
         self._plain = PlainReplies()
@@ -118,7 +116,7 @@ class ReplyReader(Reader):
                 self._next(front)
         else:
             self._exchange = front
-            self._is_over(front)
+            self.passed()
 
     def between(self, data: bytes) -> bytes:
         """Read the head of the next reply."""
@@ -158,7 +156,7 @@ class ReplyReader(Reader):
             exchange.filters = [one for one in exchange.filters if one.wants(head)]
         if exchange.filters or exchange.answer is not None:
             return self._begin(exchange, head, data[end:])
-        return self._pass_on(exchange, head, data, end)
+        return self.pass_on(head.length, data, end)
 
     def _interim(self, exchange: Exchange, head: ReplyHead, data: bytes, end: int) -> bytes:
         """A reply before the reply, or the way into another protocol."""
@@ -171,33 +169,13 @@ class ReplyReader(Reader):
             return self.state(data[end:]) if end < len(data) else b""
         return data[end:]
 
-    def _pass_on(self, exchange: Exchange, head: ReplyHead, data: bytes, end: int) -> bytes:
-        """A reply that nothing strikes: in one piece, if it came in one."""
-        length = head.length
-        if length >= 0 and end + length <= len(data):
-            end += length
-            self.next.feed(data if end == len(data) else data[:end], self.at)
-            self._is_over(exchange)
-            return data[end:]
-        self.next.feed(data[:end], self.at)
-        self._body = framing(length, keep=False)
-        self.state = self._in_body
-        return data[end:]
+    def unreadable(self) -> None:
+        """See Reader."""
+        self._conversation.pass_untouched()
 
-    def _in_body(self, data: bytes) -> bytes:
-        """Pass a body on."""
-        try:
-            size = self._body.take(data)
-        except BadFraming:
-            self._conversation.pass_untouched()
-            return self.state(data)
-        self.next.feed(data if size == len(data) else data[:size], self.at)
-        if self._body.done:
-            self._is_over(self._exchange)
-        return data[size:]
-
-    def _is_over(self, exchange: Exchange) -> None:
+    def passed(self) -> None:
         """A reply has left that nothing struck."""
+        exchange = self._exchange
         exchange.answered = True
         self.state = self.between
         if self._exchanges and self._exchanges[0] is exchange:

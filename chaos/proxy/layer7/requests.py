@@ -10,8 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from chaos.proxy.layer7 import aim
+from chaos.proxy.layer7.delivery import deliver
 from chaos.proxy.layer7.exchange import BODY_MAX, PLAIN, Exchange
-from chaos.proxy.layer7.framing import BadFraming, Framing, framing
+from chaos.proxy.layer7.framing import BadFraming, framing
 from chaos.proxy.layer7.head import HEAD_MAX, Beginning, RequestHead, request_head
 from chaos.proxy.layer7.plain import PlainRequests, request_line
 from chaos.proxy.layer7.reader import Reader
@@ -38,8 +39,6 @@ class RequestReader(Reader):
         self._conversation = conversation
         self._proxy = conversation.proxy
         self._exchanges = conversation.exchanges
-        self._exchange = Exchange(None)
-        self._body: Framing = framing(0, keep=False)
         self._raw: list[bytes] = []
         """What has come of a request that is collected."""
         self._size = 0
@@ -127,7 +126,7 @@ class RequestReader(Reader):
             fitting = aim.fitting(self._proxy.layer7, head)
             if fitting:
                 return self._show(exchange, head, fitting, raw, data[end:])
-        return self._pass_on(exchange, head, data, end)
+        return self.pass_on(head.length, data, end)
 
     def _empty_line(self, data: bytes) -> bytes:
         if data.startswith(b"\r\n"):
@@ -138,29 +137,6 @@ class RequestReader(Reader):
             return self.state(data)
         return data
 
-    def _pass_on(self, exchange: Exchange, head: RequestHead, data: bytes, end: int) -> bytes:
-        """A request that nothing strikes: in one piece, if it came in one."""
-        length = head.length
-        if length >= 0 and end + length <= len(data):
-            end += length
-            self.next.feed(data if end == len(data) else data[:end], self.at)
-            self._is_whole(exchange)
-            return data[end:]
-        self.next.feed(data[:end], self.at)
-        self._body = framing(length, keep=False)
-        self.state = self._in_body
-        return data[end:]
-
-    def _in_body(self, data: bytes) -> bytes:
-        """Pass a body on."""
-        size = self._take(data)
-        if size is None:
-            return self.state(data)
-        self.next.feed(data if size == len(data) else data[:size], self.at)
-        if self._body.done:
-            self._is_whole(self._exchange)
-        return data[size:]
-
     def _dropped(self, data: bytes) -> bytes:
         """Drop the body of a request that does not go on."""
         self._expects = False
@@ -170,18 +146,16 @@ class RequestReader(Reader):
             self._conversation.close()  # half of a request that the upstream has not seen: nothing can follow
             return b""
         if self._body.done:
-            self._is_whole(self._exchange)
+            self.passed()
         return data[size:]
 
-    def _take(self, data: bytes) -> int | None:
-        try:
-            return self._body.take(data)
-        except BadFraming:
-            self._conversation.pass_untouched(replies=False)
-            return None
+    def unreadable(self) -> None:
+        """See Reader: replies to the requests before it get their due."""
+        self._conversation.pass_untouched(replies=False)
 
-    def _is_whole(self, exchange: Exchange) -> None:
+    def passed(self) -> None:
         """The request has come; the next one may."""
+        exchange = self._exchange
         exchange.whole = True
         self.state = self.between if self._conversation.reading else self._conversation.pass_up
         if exchange.request is not None and exchange.request.upgrade and not exchange.answered:
@@ -275,7 +249,7 @@ class RequestReader(Reader):
             exchange.answered = True
             self.state = self._dropped
             if self._body.done:
-                self._is_whole(exchange)
+                self.passed()
             return
         if exchange.delay_s > 0:
             self.blocked = True
@@ -295,11 +269,11 @@ class RequestReader(Reader):
             head = exchange.new_head
         raw = head + (b"".join(body) if exchange.new_body is None else exchange.new_body)
         self._send(raw)
-        for _ in range(exchange.copies):
-            self._conversation.deliver(raw, exchange)
-        self.state = self._in_body if self._conversation.reading else self._conversation.pass_up
+        for struck in exchange.twice:
+            deliver(self._proxy, raw, struck)
+        self.state = self.in_body if self._conversation.reading else self._conversation.pass_up
         if self._body.done:
-            self._is_whole(exchange)
+            self.passed()
 
     def lift(self, acting: AbstractSet[Toxic]) -> None:
         """A delay whose toxic is gone ends now, and so does holding a body for toxics that are."""

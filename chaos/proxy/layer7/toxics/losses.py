@@ -20,7 +20,7 @@ def request(strike: Strike, exchange: Exchange, room: Room) -> None:
 
 def twice(strike: Strike, exchange: Exchange, room: Room) -> None:
     """`request_twice`: it counts as applied when the second delivery has been sent."""
-    exchange.copies += 1
+    exchange.twice.append(strike)
 
 
 class _Lost(Filter):
