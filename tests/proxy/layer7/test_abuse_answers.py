@@ -243,6 +243,19 @@ def test_a_second_delivery_is_given_up_in_the_end(memory: Memory, pair: Pair) ->
     assert memory.proxy.dialled[-1].closed
 
 
+def test_each_toxic_that_delivers_twice_does_so_once(memory: Memory, pair: Pair) -> None:
+    """Two of them on one request are two deliveries besides, one counted for each."""
+    toxics = [memory.add("request_twice", name=name) for name in ("one", "other")]
+    say(memory, pair, "client", GET)
+    besides = memory.proxy.dialled[1:]
+    assert [second.got for second in besides] == [GET, GET]
+    assert [toxic.counts.applied for toxic in toxics] == [1, 1]
+    for second in besides:
+        second.send(OK)
+    memory.loop.turn(10)
+    assert all(second.closed for second in besides)
+
+
 def test_a_reply_that_is_no_stream_is_not_touched_by_toxics_of_streams(memory: Memory, pair: Pair) -> None:
     """Not even how it is cut into chunks, nor what their lines say besides."""
     memory.add("sse_cut")
