@@ -52,7 +52,19 @@ UTILIZATION: Final = "brownout.generator.utilization"
 FINAL: Final = "brownout.generator.final"
 """Gauge, 1. Sent once, with a worker's last report: its numbers and its history are complete."""
 
-PRIMARY: Final[dict[str, str]] = {"episode": STEP_DURATION, "chat": CHAT_DURATION, "http": HTTP_OPERATION}
+TOOL_DURATION: Final = "mcp.client.operation.duration"
+"""Histogram, s. A request by MCP, retries included; `mcp.method.name`, `gen_ai.tool.name`."""
+
+PRIMARY: Final[dict[str, str]] = {
+    "episode": STEP_DURATION,
+    "chat": CHAT_DURATION,
+    "tools": TOOL_DURATION,
+    "grader": CHAT_DURATION,
+    "search": HTTP_OPERATION,
+    "http": HTTP_OPERATION,
+    "replay": HTTP_OPERATION,
+    "command": HTTP_OPERATION,
+}
 """The duration histogram that tells how one kind of user fares; default fault effects read it."""
 
 DURATION_BOUNDARIES_S: Final = tuple(round(0.001 * 2 ** (i / 4), 6) for i in range(79))

@@ -86,7 +86,7 @@ def _problems(document: Document, library: Library, experiments: list[Resolved])
             if isinstance(model, Target):
                 return target_problems(document, model, library.project)
             if document.kind == "LoadProfile":
-                return profile_problems(document)
+                return profile_problems(document, library)
     except BadInput as bad:
         return list(bad.problems)
     return []

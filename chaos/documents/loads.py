@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
@@ -10,7 +11,7 @@ from chaos.documents.document import Document, parsed
 from chaos.documents.library import Library, Reference, Unknown
 from chaos.documents.models import MOST_ITEMS
 from chaos.documents.problems import Problem, did_you_mean, listed, problem_at
-from chaos.documents.tree import Entry, Mapping, Node, Scalar, Sequence, Steps, descend, spelled
+from chaos.documents.tree import Entry, Mapping, Node, Place, Scalar, Sequence, Steps, descend, spelled
 from loadtests.profile import LoadProfileSpec
 
 _SPEC: TypeAdapter[LoadProfileSpec] = TypeAdapter(LoadProfileSpec)
@@ -67,6 +68,8 @@ def resolved_loads(
         if isinstance(profile, list):
             problems += profile
             continue
+        profile = profile.placed(_root(document, library))
+        problems += _flaws(profile, merged, tree.place.path, steps)
         if places is not None and profile.service not in places:
             node, place = descend(merged, ("service",))
             known = f"its places are {listed(places, 'and')}"
@@ -77,13 +80,29 @@ def resolved_loads(
     return loads, problems
 
 
-def profile_problems(document: Document) -> list[Problem]:
+def profile_problems(document: Document, library: Library) -> list[Problem]:
     """What is wrong with a load profile by itself."""
     spec = document.tree.get("spec")
     if not isinstance(spec, Mapping):
         return []
     found = _validated(spec, "", ())
-    return found if isinstance(found, list) else []
+    return found if isinstance(found, list) else _flaws(found.placed(_root(document, library)), spec, "", ())
+
+
+def _root(document: Document, library: Library) -> Path:
+    """Where the files start that a profile names: the project's folder, or that of a shipped profile."""
+    return Path(document.path).parent if document.where == "shipped" else library.project.root
+
+
+def _flaws(profile: LoadProfileSpec, merged: Mapping, experiment: str, steps: Steps) -> list[Problem]:
+    """What only the profile's files, or its parts together, tell; where it was written."""
+    problems: list[Problem] = []
+    for flaw in profile.flaws():
+        place = Place(flaw.file, *flaw.at) if flaw.file else descend(merged, flaw.key)[1]
+        theirs = bool(experiment) and (place.path == experiment or place.path.startswith("--set"))
+        key = spelled((*(steps if theirs else ("spec",)), *flaw.key))
+        problems.append(problem_at(place, key, flaw.message, flaw.hint))
+    return problems
 
 
 def _free(name: str, taken: list[str]) -> str:

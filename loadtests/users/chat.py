@@ -11,7 +11,7 @@ import json
 from functools import lru_cache
 
 from loadtests.items import Item, asked_in, is_right, item, prompt
-from loadtests.profile import ChatOptions, ChatProfile
+from loadtests.options.chat import ChatOptions, ChatProfile
 from loadtests.users.arrival import Arrival
 from loadtests.users.chatapi import APIS, Completion, take_events
 from loadtests.users.connect import Address, Broken

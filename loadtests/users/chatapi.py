@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from loadtests.profile import ChatOptions
+from loadtests.options.chat import ChatOptions
 from loadtests.users.connect import Broken
 
 

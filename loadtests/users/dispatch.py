@@ -17,6 +17,7 @@ from gevent.event import Event
 
 from loadtests.profile import LoadProfileSpec
 from loadtests.users.arrival import Arrival, Identity
+from loadtests.users.kinds import User
 from loadtests.users.operation import Desk, Unfinished
 
 LATE_S: Final = 0.010
@@ -25,8 +26,6 @@ _BURST: Final = 50
 _SHORT_S: Final = 0.1
 
 _LOG = logging.getLogger(__name__)
-
-User = Callable[[Arrival], None]
 
 
 def due_times(profile: LoadProfileSpec, start: float, rng: random.Random) -> Iterator[float]:

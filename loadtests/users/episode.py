@@ -23,7 +23,7 @@ from typing import Any, Final
 import gevent
 
 from loadtests.history import Ended
-from loadtests.profile import EpisodeOptions, EpisodeProfile
+from loadtests.options.episode import EpisodeOptions, EpisodeProfile
 from loadtests.users.arrival import Arrival
 from loadtests.users.connect import Address, Broken
 from loadtests.users.operation import UNFINISHED, Backoff, Desk, Entry, Operation, Subject, Try, Unfinished

@@ -6,7 +6,7 @@ numbers because of another.
 
 from __future__ import annotations
 
-from loadtests.profile import HttpOptions, HttpProfile, HttpRequest
+from loadtests.options.http import HttpOptions, HttpProfile, HttpRequest
 from loadtests.users.arrival import Arrival
 from loadtests.users.chat import JITTER, LONGEST_BACKOFF_S
 from loadtests.users.connect import Address, Broken

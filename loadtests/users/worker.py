@@ -14,21 +14,19 @@ import random
 import socket
 import time
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final
 
 import gevent
 from gevent.event import Event
 
 from loadtests.history import FLUSH_S, Header, HistoryWriter
-from loadtests.profile import ChatProfile, EpisodeProfile, HttpProfile, LoadPlan, Workload
+from loadtests.profile import LoadPlan, Workload
 from loadtests.users.arrival import Identity
-from loadtests.users.chat import ChatUser
 from loadtests.users.clock import Clock, Phases
 from loadtests.users.control import listen
-from loadtests.users.dispatch import Dispatcher, User
-from loadtests.users.episode import EpisodeUser
+from loadtests.users.dispatch import Dispatcher
+from loadtests.users.kinds import user_of
 from loadtests.users.operation import Desk
-from loadtests.users.plain import HttpUser
 from loadtests.users.telemetry import Telemetry
 
 FINAL_TRIES: Final = 2
@@ -185,15 +183,4 @@ class Worker:
         desk = Desk(workload.name, self._clock, self._phases, self._telemetry, self._history)
         identity = Identity(plan.seed, f"{plan.run}/{plan.arm}", self._name, workload.name)
         schedule = random.Random(f"{plan.seed}/{workload.name}/schedule")
-        return Dispatcher(desk, _user(desk, workload), workload.profile, identity, schedule)
-
-
-def _user(desk: Desk, workload: Workload) -> User:
-    match workload.profile:
-        case EpisodeProfile() as profile:
-            return EpisodeUser(desk, workload.url, profile)
-        case ChatProfile() as profile:
-            return ChatUser(desk, workload.url, profile)
-        case HttpProfile() as profile:
-            return HttpUser(desk, workload.url, profile)
-    assert_never(workload.profile)
+        return Dispatcher(desk, user_of(desk, workload), workload.profile, identity, schedule)

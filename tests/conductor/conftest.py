@@ -13,7 +13,7 @@ from chaos.conductor.perform import Performance
 from chaos.journal import Event, Journal
 from chaos.plan import Cue, Plan, PlannedFault, PlannedProxy, PlannedService, PlannedWorkload
 from chaos.testing import FakeClock, FakeFaults, FakeLoad
-from loadtests.profile import EpisodeProfile
+from loadtests.options.episode import EpisodeProfile
 from slo.finding import Finding, Window
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from loadtests.profile import EpisodeOptions
+from loadtests.options.episode import EpisodeOptions
 
 from .conftest import EXPERIMENT, OBJECTIVES, Folder
 

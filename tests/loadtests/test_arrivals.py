@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests import metrics
-from loadtests.profile import HttpProfile
+from loadtests.options.http import HttpProfile
 from loadtests.users.dispatch import due_times
 from tests.loadtests.locusts import Load, Row, locust, wait_until, workload
 from tests.loadtests.unruly import Request, http

@@ -11,7 +11,7 @@ from chaos.documents.models import (
 )
 from chaos.plan import Cue, Plan, PlannedDemo, PlannedFault, PlannedProxy, PlannedService, PlannedWorkload
 from chaos.plan_view import plan_text
-from loadtests.profile import HttpProfile
+from loadtests.options.http import HttpProfile
 from slo.effect import QuantileEffect, ShareEffect
 from slo.objective import Invariant, Level, Objective, Quantile, Ratio, Recovery, Requirement, Selector
 from slo.quantities import Seconds
