@@ -16,7 +16,7 @@ from chaos.documents.document import Document, validated
 from chaos.documents.fitness import at_layer7, fault_problems, proxies_of
 from chaos.documents.hosts import by_tls, target_problems
 from chaos.documents.library import Library, Reference, Unknown
-from chaos.documents.loads import ResolvedLoad, resolved_loads
+from chaos.documents.loads import ResolvedLoad, length_problems, resolved_loads, uses
 from chaos.documents.models import Experiment
 from chaos.documents.problems import BadInput, Problem, problem_at
 from chaos.documents.project import ProjectFolder
@@ -93,6 +93,8 @@ def resolve_document(
     objectives = resolved_objectives(tree, experiment, library, here)
     problems += objectives.problems
     if experiment is not None:
+        if len(loads) == len(uses(tree)):  # else which is whose is not known
+            problems += length_problems(tree, loads, experiment.spec.phases)
         problems += fault_problems(tree, experiment, target_model)
         problems += command_problems(tree, experiment, library.project)
     if problems or experiment is None or target_model is None or target_document is None:
