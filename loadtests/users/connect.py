@@ -146,6 +146,21 @@ class Connection:
         self.received += len(data)
         return data
 
+    def bare(self) -> Any:
+        """The socket itself, for whoever watches it instead of waiting: non-blocking `send` and `recv`.
+
+        What goes through it is to be added to `sent` and `received`.
+        """
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.settimeout(0.0)
+            return self._socket
+        return self._socket._sock  # gevent's own socket waits, or takes three times as long to find out
+
+    def fileno(self) -> int:
+        """The socket's number."""
+        number: int = self._socket.fileno()
+        return number
+
     @property
     def stale(self) -> bool:
         """Whether an idle connection was closed, or has spoken unasked: it cannot be used again."""

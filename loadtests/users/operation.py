@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar
 
 import gevent
 
-from loadtests.history import Ended, Has, HistoryWriter
+from loadtests.history import ROW, Ended, Has, HistoryWriter
 from loadtests.users.arrival import Arrival
 from loadtests.users.clock import Clock, Phases
 from loadtests.users.connect import Broken
@@ -41,7 +41,7 @@ class Unfinished(BaseException):
     """The run is over: thrown into greenlets that are still at something. No error, so none catches it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Subject:
     """What an operation is about: its step of an episode, its task or question, the nonce that it carries."""
 
@@ -51,7 +51,7 @@ class Subject:
     nonce: int | str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """Which try of which operation a row is about: the `number`-th (from 0), and whether it is the last."""
 
@@ -122,76 +122,93 @@ class Desk:
         self.telemetry = telemetry
         self.history = history
         self._workload_id = history.intern(workload)
+        self._now = clock.now
+        self._pack = ROW.pack
+        self._append = history.append_packed
 
     def write(
         self, arrival: Arrival, entry: Entry, tried: Try, ended: Ended, error_type: str | None
     ) -> float:
-        """Write one try's row and count it; the time that it ended (now). Raises OSError (a full disk)."""
-        now = self.clock.now()
-        subject, history = entry.subject, self.history
-        nonce, nonce_flags = self._nonce(subject.nonce)
-        reply, reply_flags = self._reply(tried.reply_nonce, subject.nonce)
-        history.append(
-            self._workload_id,
-            arrival.ordinal,
-            arrival.ordinal,
-            history.intern(subject.item),
-            history.intern(entry.operation),
-            subject.step or 0,
-            entry.number,
-            _flags(entry, tried) | nonce_flags | reply_flags,
-            nonce,
-            reply,
-            max(tried.connection, 0),
-            entry.due,
-            tried.start,
-            now,
-            ended.value,
-            history.intern(error_type),
-            tried.status,
-            tried.reward or 0.0,
-            tried.expected or 0.0,
-            tried.sent,
-            tried.received,
-            arrival.trace,
+        """Write one try's row and count it; the time that it ended (now). Raises OSError (a full disk).
+
+        Long because: it is most of what a small operation costs apart from its system calls, and calls of
+        functions would be most of that.
+        """
+        now = self._now()
+        subject, intern = entry.subject, self.history.intern
+        flags = _FINAL if entry.final else 0
+        step = subject.step
+        if step is None:
+            step = 0
+        else:
+            flags |= _STEP
+        if subject.episode:
+            flags |= _EPISODE
+        nonce, packed_nonce = subject.nonce, 0
+        if isinstance(nonce, int):
+            packed_nonce = nonce
+            flags |= _NONCE
+        elif nonce is not None:
+            packed_nonce = intern(nonce)
+            flags |= _NONCE | _NONCE_TEXT
+        reply, packed_reply = tried.reply_nonce, 0
+        if reply is not None:
+            packed_reply, known = self._reply(reply, nonce)
+            flags |= known
+        reward, expected, done, connection = tried.reward, tried.expected, tried.done, tried.connection
+        if reward is None:
+            reward = 0.0
+        else:
+            flags |= _REWARD
+        if expected is None:
+            expected = 0.0
+        else:
+            flags |= _EXPECTED
+        if done is not None:
+            flags |= _DONE_KNOWN | _DONE if done else _DONE_KNOWN
+        if connection < 0:
+            connection = 0
+        else:
+            flags |= _CONNECTION
+        ordinal = arrival.ordinal
+        self._append(
+            self._pack(
+                self._workload_id,
+                ordinal,
+                ordinal,
+                intern(subject.item),
+                intern(entry.operation),
+                step,
+                entry.number,
+                flags,
+                packed_nonce,
+                packed_reply,
+                connection,
+                entry.due,
+                tried.start,
+                now,
+                ended,
+                intern(error_type),
+                tried.status,
+                reward,
+                expected,
+                tried.sent,
+                tried.received,
+                arrival.trace,
+            )
         )
-        phase = self.phases.at(entry.due)
-        self.telemetry.attempts.add((phase, self.workload, entry.operation, error_type))
+        self.telemetry.attempts.add((self.phases.at(entry.due), self.workload, entry.operation, error_type))
         return now
 
-    def _nonce(self, nonce: int | str | None) -> tuple[int, int]:
-        if nonce is None:
-            return 0, 0
-        if isinstance(nonce, int):
-            return nonce, _NONCE
-        return self.history.intern(nonce), _NONCE | _NONCE_TEXT
-
-    def _reply(self, reply: str | None, nonce: int | str | None) -> tuple[int, int]:
+    def _reply(self, reply: str, nonce: int | str | None) -> tuple[int, int]:
         """What the reply echoes; a text of the server's own making is kept, but not remembered."""
-        if reply is None:
-            return 0, 0
+        if isinstance(nonce, int) and reply == f"{nonce:016x}":
+            return nonce, _REPLY
         if reply == nonce:
             return self.history.intern(reply), _REPLY | _REPLY_TEXT
         if len(reply) == _NONCE_DIGITS and _HEX.issuperset(reply):
             return int(reply, 16), _REPLY
         return self.history.define(reply[:_MOST_NONCE]), _REPLY | _REPLY_TEXT
-
-
-def _flags(entry: Entry, tried: Try) -> int:
-    flags = _FINAL if entry.final else 0
-    if entry.subject.episode:
-        flags |= _EPISODE
-    if entry.subject.step is not None:
-        flags |= _STEP
-    if tried.reward is not None:
-        flags |= _REWARD
-    if tried.expected is not None:
-        flags |= _EXPECTED
-    if tried.done is not None:
-        flags |= _DONE_KNOWN | _DONE if tried.done else _DONE_KNOWN
-    if tried.connection >= 0:
-        flags |= _CONNECTION
-    return flags
 
 
 class Operation:
@@ -219,17 +236,25 @@ class Operation:
         """The phase that it was due in."""
         return self.desk.phases.at(self.due)
 
-    def perform(self, attempt: Callable[[Try], R], retry: Retry, rng: random.Random) -> R:
-        """Run `attempt` until it succeeds or `retry` gives up.
+    def perform(
+        self,
+        attempt: Callable[[Try], R],
+        retry: Retry,
+        rng: random.Random,
+        first: tuple[Try, Broken] | None = None,
+    ) -> R:
+        """Run `attempt` until it succeeds or `retry` gives up. `first` is a try that has failed already.
 
         Raises:
             Broken: the last try's failure.
             Unfinished: the run ended first.
         """
-        tried = Try(self.desk.clock.now())
+        tried, failed = first or (Try(self.desk.clock.now()), None)
         try:
             while True:
                 try:
+                    if failed is not None:
+                        raise failed
                     result = attempt(tried)
                 except Broken as failure:
                     pause = retry.pause_s(self.number, failure, rng)
@@ -237,6 +262,7 @@ class Operation:
                     if pause is None:
                         raise
                     self.number += 1
+                    failed = None
                     tried = Try(self.end)
                     gevent.sleep(pause)
                     tried.start = self.desk.clock.now()
@@ -252,6 +278,10 @@ class Operation:
             _LOG.exception("a defect in the load generator, in %s of %s", self.name, self.desk.workload)
             self._write(tried, Ended.ERROR, "generator_error", final=True)
             raise
+
+    def cut_off(self, tried: Try) -> None:
+        """The run is over while `tried` is under way: it is unfinished."""
+        self._write(tried, Ended.UNFINISHED, UNFINISHED, final=True)
 
     def _write(self, tried: Try, ended: Ended, error_type: str | None, *, final: bool) -> None:
         self.error_type = error_type

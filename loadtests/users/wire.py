@@ -38,8 +38,8 @@ class Pool:
 
     def __init__(self, address: Address, *, keep: bool, connect_timeout_s: float) -> None:
         self.address = address
-        self._keep = keep
-        self._connect_timeout_s = connect_timeout_s
+        self.keep = keep
+        self.connect_timeout_s = connect_timeout_s
         self._idle: deque[Connection] = deque()
 
     def take(self) -> Connection:
@@ -49,11 +49,11 @@ class Pool:
             if not connection.stale:
                 return connection
             connection.close()
-        return Connection(self.address, self._connect_timeout_s)
+        return Connection(self.address, self.connect_timeout_s)
 
     def give(self, connection: Connection) -> None:
         """Take back a connection on which nothing is outstanding."""
-        if self._keep:
+        if self.keep:
             self._idle.append(connection)
         else:
             connection.close()
@@ -91,7 +91,7 @@ class Exchange:
             return
         self._tried.sent += connection.sent - self._sent
         self._tried.received += connection.received - self._received
-        if self.complete and self._kept_alive and not self._surplus:
+        if self.reusable:
             self._pool.give(connection)
         else:
             connection.close()
@@ -124,7 +124,10 @@ class Exchange:
     def _read(self) -> None:
         if self._connection is None:
             raise Broken("connection_closed")
-        data = self._connection.receive(self._timeout_s)
+        self.take_in(self._connection.receive(self._timeout_s))
+
+    def take_in(self, data: bytes) -> None:
+        """Go on with what was read; nothing means that the server has closed. Raises Broken."""
         if not data:
             self._ended()
             return
@@ -145,6 +148,11 @@ class Exchange:
                 "connection_closed", "the server closed the connection before the response was whole"
             )
         self.complete = self._surplus = True
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can be used again: the response is whole, and nothing came behind it."""
+        return self.complete and self._kept_alive and not self._surplus
 
     # --- httptools' callbacks
 

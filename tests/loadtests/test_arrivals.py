@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import threading
 import time
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 from loadtests import metrics
 from loadtests.options.http import HttpProfile
-from loadtests.users.dispatch import due_times
+from loadtests.users.dispatch import schedule_of
 from tests.loadtests.locusts import Load, Row, locust, wait_until, workload
 from tests.loadtests.unruly import Request, http
 
@@ -58,12 +57,12 @@ class _Gate:
 def stall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stall]:
     """Baseline; shut; the fault phase begins; open; shut again; stop, with users that never get an answer."""
     gate = _Gate()
-    requests = [{"name": "get", "path": "/"}]
+    steps = [{"name": "get", "path": "/"}]
     with http(gate) as url:
         workloads = [
-            workload("open", url, "http", arrivals=f"{RATE}/s", timeout="60s", requests=requests),
+            workload("open", url, "http", arrivals=f"{RATE}/s", timeout="60s", steps=steps),
             workload(
-                "full", url, "http", arrivals="20/s", timeout="60s", requests=requests,
+                "full", url, "http", arrivals="20/s", timeout="60s", steps=steps,
                 profile_max_in_flight=MOST_OPEN,
             ),
         ]  # fmt: skip
@@ -185,31 +184,40 @@ def test_arrivals_beyond_the_capacity_are_dropped_and_counted(stall: Stall) -> N
     assert sum(states.values()) == pytest.approx((stall.stopped - stall.began) * 20, abs=2)
 
 
-def _profile(rate: float, process: str) -> HttpProfile:
+def _profile(arrivals: object, process: str) -> HttpProfile:
     return HttpProfile.model_validate(
         {
             "user": "http",
             "service": "s",
-            "arrivals": f"{rate:.3f}/s",
+            "arrivals": arrivals,
             "process": process,
-            "with": {"requests": [{"name": "get", "path": "/"}]},
+            "with": {"steps": [{"name": "get", "path": "/"}]},
         }
     )
+
+
+def _due(arrivals: object, process: str, seed: int, count: int) -> list[float]:
+    """When the first users of a profile are due, if its first phase begins at 1000."""
+    schedule = schedule_of(_profile(arrivals, process), random.Random(seed))
+    schedule.begin("baseline", 1000.0)
+    found = []
+    for _ in range(count):
+        found.append(schedule.due)
+        schedule.advance()
+    return found
 
 
 @given(st.floats(0.01, 1000), st.integers(0, 2**32), st.sampled_from(["constant", "poisson"]))
 def test_due_times_follow_from_the_seed(rate: float, seed: int, process: str) -> None:
     """The same seed gives the same arrivals, which never go back in time."""
-    profile = _profile(rate, process)
-    first = list(itertools.islice(due_times(profile, 1000.0, random.Random(seed)), 50))
-    assert first == list(itertools.islice(due_times(profile, 1000.0, random.Random(seed)), 50))
+    first = _due(f"{rate:.3f}/s", process, seed, 50)
+    assert first == _due(f"{rate:.3f}/s", process, seed, 50)
     assert first == sorted(first)
     assert first[0] >= 1000.0
 
 
 def test_poisson_arrivals_have_the_rate_and_the_spread() -> None:
     """Gaps are exponential: their mean and their standard deviation are one over the rate."""
-    times = list(itertools.islice(due_times(_profile(50, "poisson"), 0.0, random.Random(3)), 20_000))
-    gaps = np.diff(times)
+    gaps = np.diff(_due("50/s", "poisson", 3, 20_000))
     assert gaps.mean() == pytest.approx(0.02, rel=0.03)
     assert gaps.std() == pytest.approx(0.02, rel=0.05)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -58,12 +59,22 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 @contextlib.contextmanager
-def http(answer: Answer) -> Iterator[str]:
-    """An HTTP server that answers each request by `answer`; yields its URL."""
+def http(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """An HTTP server that answers each request by `answer`, with `tls` by TLS; yields its URL."""
     lock = threading.Lock()
     seen = 0
 
     class Handler(socketserver.StreamRequestHandler):
+        def setup(self) -> None:
+            if tls is not None:
+                self.request = tls.wrap_socket(self.request, server_side=True)
+            super().setup()
+
+        def finish(self) -> None:
+            super().finish()
+            if tls is not None:  # the server closes what it accepted, not what that was wrapped in
+                self.request.close()
+
         def handle(self) -> None:
             nonlocal seen
             while head := self._head():
@@ -87,7 +98,8 @@ def http(answer: Answer) -> Iterator[str]:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            scheme = "http" if tls is None else "https"
+            yield f"{scheme}://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()
