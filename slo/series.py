@@ -202,6 +202,15 @@ class Samples:
             return [_aggregate(list(_running_totals(totals)), aggregation)]
         return [value for _, value in sorted(gauges)]
 
+    def gauges(self, selector: Selector, window: Window) -> list[list[float]]:
+        """The readings of each gauge that has any in the window, in the order of their times."""
+        found = []
+        for series in self._matching(selector):
+            points = self._points(series, window)
+            if series.bounds is None and series.stream.kind == "gauge" and points:
+                found.append([series.stream.row(index)[0] for index in points])
+        return found
+
     def points(self, selector: Selector, window: Window) -> int:
         """How many points the matching streams have in the window."""
         spans = (self._points(series, window) for series in self._matching(selector))
