@@ -1,0 +1,1 @@
+"""Recorded requests: access logs (common and combined), HAR files, and JSON lines."""
