@@ -84,6 +84,19 @@ def evals(chunk_delay: str, **shared: Any) -> None:
     _run("evals", importing, **shared)
 
 
+@main.command()
+@_shared
+def tools(**shared: Any) -> None:
+    """Tools by MCP, at /mcp; one of them counts its executions."""
+
+    def importing() -> Build:
+        from chaos.demo.tools import build
+
+        return build
+
+    _run("tools", importing, **shared)
+
+
 def _seconds(text: str, option: str) -> float:
     """The duration that an option gives. Raises BadParameter."""
     from slo.quantities import parse_duration

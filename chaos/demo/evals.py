@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from chaos.demo import scorer
+from chaos.demo import retrieval, scorer
 from chaos.demo.chat import Chat, request_duration
 from chaos.demo.model import NAME
 from chaos.demo.telemetry import Telemetry
@@ -58,6 +58,7 @@ def build(telemetry: Telemetry, *, chunk_delay_s: float) -> ASGIApp:
             Route("/v1/models", models, methods=["GET"]),
             Route("/score", scorer.one, methods=["POST"]),
             Route("/score/batch", scorer.batch, methods=["POST"]),
+            *retrieval.routes(),
             Route("/healthz", healthz, methods=["GET"]),
         ],
         exception_handlers={HTTPException: refused},

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from chaos.demo.judging import verdict_on
 from loadtests.items import asked_in, completion
 
 NAME: Final = "demo-model"
@@ -43,8 +44,14 @@ class Reply:
 
 
 def reply(question: Question) -> Reply:
-    """The right answer to the item whose marker comes last in the question; `UNKNOWN` without one."""
-    item = asked_in(question.text)
-    chunks = tuple(_WORD.findall(completion(item) if item else UNKNOWN))
+    """The right verdict where one is asked for, else the right answer to the item whose marker comes last.
+
+    `UNKNOWN` without either.
+    """
+    said = verdict_on(question.text)
+    if said is None:
+        item = asked_in(question.text)
+        said = completion(item) if item else UNKNOWN
+    chunks = tuple(_WORD.findall(said))
     kept = chunks[: question.max_tokens]
     return Reply(kept, len(kept) < len(chunks), len(question.text.split()))
