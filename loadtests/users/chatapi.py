@@ -15,12 +15,17 @@ from typing import Any, ClassVar, Final
 from loadtests.options.chat import ChatOptions
 from loadtests.users.connect import Broken
 
+Message = dict[str, str]
+"""One message of a conversation: its role and its content."""
+
 
 @dataclass(slots=True)
 class Completion:
     """What a reply, or as much of it as came, says. Token counts are the service's own; None: not told."""
 
     parts: list[str] = field(default_factory=list)
+    pieces: int = 0
+    """Events that brought something generated: text, reasoning, a part of a tool call."""
     terminal: bool = False
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -38,9 +43,27 @@ class Api(ABC):
     path: ClassVar[str]
     headers: ClassVar[Mapping[str, str]]
 
-    @abstractmethod
     def body(self, options: ChatOptions, prompt: str) -> bytes:
-        """The request's body."""
+        """The body of a request that asks one thing."""
+        return self.conversation(options, [{"role": "user", "content": prompt}], None)
+
+    def conversation(self, options: ChatOptions, messages: list[Message], system: str | None) -> bytes:
+        """The body of a request that says all that was said so far."""
+        asked = self.asked(options, messages, system)
+        for key, value in options.body.items():
+            if value is None:
+                asked.pop(key, None)
+            else:
+                asked[key] = value
+        return json.dumps(asked).encode()
+
+    @abstractmethod
+    def asked(self, options: ChatOptions, messages: list[Message], system: str | None) -> dict[str, Any]:
+        """What a body says, before the options' own keys."""
+
+    def authorized(self, key: str) -> Mapping[str, str]:
+        """`headers` with an API key of the user's own, as both SDKs send it."""
+        return {**self.headers, "Authorization": f"Bearer {key}"}
 
     @abstractmethod
     def whole(self, data: Any, into: Completion) -> None:
@@ -51,13 +74,15 @@ class Api(ABC):
         """Take in one event of a stream. Raises Broken when it reports an error."""
 
 
-def _base(options: ChatOptions, prompt: str) -> dict[str, Any]:
-    return {
+def _base(options: ChatOptions, messages: list[Message]) -> dict[str, Any]:
+    asked: dict[str, Any] = {
         "model": options.model,
         "max_tokens": options.max_tokens,
-        "messages": [{"role": "user", "content": prompt}],
-        "stream": options.stream,
+        "messages": messages,
     }
+    if options.stream:
+        asked["stream"] = True
+    return asked
 
 
 class OpenAI(Api):
@@ -67,12 +92,13 @@ class OpenAI(Api):
     path = "/v1/chat/completions"
     headers: ClassVar[Mapping[str, str]] = {"Authorization": "Bearer brownout"}
 
-    def body(self, options: ChatOptions, prompt: str) -> bytes:
+    def asked(self, options: ChatOptions, messages: list[Message], system: str | None) -> dict[str, Any]:
         """The request; a streamed one asks for the usage, which comes in an event of its own."""
-        asked = _base(options, prompt)
+        said: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+        asked = _base(options, said + messages)
         if options.stream:
             asked["stream_options"] = {"include_usage": True}
-        return json.dumps(asked).encode()
+        return asked
 
     def whole(self, data: Any, into: Completion) -> None:
         """Take in a `chat.completion`."""
@@ -86,9 +112,12 @@ class OpenAI(Api):
         if name == "error" or "error" in data:
             raise Broken("incomplete_stream", f"the stream reports an error: {str(data)[:200]}", retry=False)
         for choice in data.get("choices") or ():
-            content = (choice.get("delta") or {}).get("content")
+            delta = choice.get("delta") or {}
+            content = delta.get("content")
             if content:
                 into.parts.append(content)
+            if any(value for key, value in delta.items() if key != "role"):
+                into.pieces += 1
             if choice.get("finish_reason") is not None:
                 into.terminal = True
         self._usage(data, into)
@@ -106,11 +135,17 @@ class Anthropic(Api):
 
     provider = "anthropic"
     path = "/v1/messages"
-    headers: ClassVar[Mapping[str, str]] = {"x-api-key": "brownout", "anthropic-version": "2023-06-01"}
+    headers: ClassVar[Mapping[str, str]] = {
+        "Authorization": "Bearer brownout",
+        "anthropic-version": "2026-10-21",
+    }
 
-    def body(self, options: ChatOptions, prompt: str) -> bytes:
-        """The request."""
-        return json.dumps(_base(options, prompt)).encode()
+    def asked(self, options: ChatOptions, messages: list[Message], system: str | None) -> dict[str, Any]:
+        """The request; what the system says is a key of its own."""
+        asked = _base(options, messages)
+        if system is not None:
+            asked["system"] = system
+        return asked
 
     def whole(self, data: Any, into: Completion) -> None:
         """Take in a `message`."""
@@ -129,6 +164,7 @@ class Anthropic(Api):
                 self._usage(data.get("message") or {}, into)
             case "content_block_delta":
                 into.parts.append((data.get("delta") or {}).get("text") or "")
+                into.pieces += 1
             case "message_delta":
                 self._usage(data, into)
             case "message_stop":

@@ -145,9 +145,9 @@ def load(demos: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
                     workload(name, demos["evals"], "chat", api=api, stream=stream, arrivals="5/s")
                 )
         plain = stack.enter_context(http(_plain))
-        workloads.append(workload("plain", plain, "http", requests=HTTP_REQUESTS))
+        workloads.append(workload("plain", plain, "http", steps=HTTP_REQUESTS))
         health = [{"name": "health", "path": "/healthz"}]
-        workloads.append(workload("health", demos["evals"], "http", requests=health))
+        workloads.append(workload("health", demos["evals"], "http", steps=health))
         folder = tmp_path_factory.mktemp("chats")
         load = stack.enter_context(locust(folder, workloads=workloads, drain_s=15.0))
         load.begin("baseline")

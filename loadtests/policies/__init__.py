@@ -1,0 +1,1 @@
+"""What the players of episodes do and how long they think. Pure: no locust, no gevent, no sockets."""
