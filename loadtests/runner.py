@@ -67,6 +67,15 @@ def phase_line(phase: str, from_: float) -> str:
     return json.dumps({"phase": phase, "from": from_}) + "\n"
 
 
+def share_line(from_: float, members: Iterable[str], gaps: Iterable[tuple[str, float, float]] = ()) -> str:
+    """The line that says who shares the arrivals that are due from then on (Unix seconds).
+
+    `gaps` are what was lost: a worker that is gone, its last sign of life, and when the new share begins.
+    """
+    said = {"share": list(members), "from": from_, "gaps": [list(gap) for gap in gaps]}
+    return json.dumps(said) + "\n"
+
+
 def stop_line() -> str:
     """The line that ends arrivals: open operations may finish for the plan's `drain_s`, then it ends."""
     return json.dumps({"stop": True}) + "\n"
@@ -83,3 +92,9 @@ def merge_boundaries(default: Iterable[float], wanted: Iterable[float]) -> tuple
             raise ValueError(f"boundaries: expected a finite number from 0, got {boundary}")
         merged.add(float(boundary))
     return tuple(sorted(merged))
+
+
+def commands_command(plan_path: Path, python: str = sys.executable) -> list[str]:
+    """The command of a process that runs the programs of a plan; it needs `environment(plan_path)` too."""
+    del plan_path  # it goes by the environment, as Locust's does
+    return [python, "-m", "loadtests.commands"]

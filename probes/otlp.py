@@ -9,6 +9,7 @@ Source: https://opentelemetry.io/docs/specs/otlp/#otlphttp (paths, responses, st
 
 from __future__ import annotations
 
+import hmac
 import json
 import socket
 import threading
@@ -29,7 +30,7 @@ MAX_BODY = 16 * 2**20
 """Bytes of one request, before and after decompression."""
 
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
-_INVALID_ARGUMENT, _INTERNAL, _UNIMPLEMENTED = 3, 13, 12  # google.rpc.Code
+_INVALID_ARGUMENT, _INTERNAL, _UNIMPLEMENTED, _UNAUTHENTICATED = 3, 13, 12, 16  # google.rpc.Code
 
 
 class Receiver:
@@ -45,8 +46,12 @@ class Receiver:
         port: int = 0,
         max_body: int = MAX_BODY,
         idle_s: float = 60.0,
+        token: str | None = None,
     ) -> None:
-        """Binds at once; `idle_s` is how long a connection may be silent. Raises OSError if it cannot."""
+        """Binds at once; `idle_s` is how long a connection may be silent. Raises OSError if it cannot.
+
+        With a `token` nobody is listened to who does not show it as `Authorization: Bearer TOKEN`.
+        """
         self.lock = threading.RLock()
         self.requests = 0
         self.rejected = 0
@@ -54,6 +59,7 @@ class Receiver:
         """What last went wrong, with a subscriber (a full disk) or a client, for whoever judges the run."""
         self.max_body = max_body
         self.idle_s = idle_s
+        self._token = token
         self._subscribers = list(subscribers)
         self._server = _Server((host, port), self)
         self._thread: threading.Thread | None = None
@@ -62,7 +68,7 @@ class Receiver:
     def endpoint(self) -> str:
         """What OTEL_EXPORTER_OTLP_ENDPOINT is to be: `http://127.0.0.1:PORT`."""
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Pass every later request to `subscriber` as well."""
@@ -101,6 +107,13 @@ class Receiver:
             for subscriber in self._subscribers:
                 subscriber(request)
 
+    def admits(self, authorization: str) -> bool:
+        """Whether a request's header is that of somebody who may send."""
+        if self._token is None:
+            return True
+        wanted = f"Bearer {self._token}"
+        return hmac.compare_digest(wanted.encode(), authorization.encode("utf-8", "replace"))
+
     def refused(self, problem: str) -> None:
         """Count a request that could not be taken, and keep why."""
         with self.lock:
@@ -118,6 +131,8 @@ class _Server(ThreadingHTTPServer):
         self.receiver = receiver
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -172,6 +187,10 @@ class _Handler(BaseHTTPRequestHandler):
         """One export."""
         receiver = self.server.receiver
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if not receiver.admits(self.headers.get("Authorization", "")):
+            self.close_connection = True  # a stranger's body is not read
+            self._refuse(401, "expected the token of this run as Authorization: Bearer", kind)
+            return
         try:
             body = read_body(self.rfile, self.headers, receiver.max_body)
         except (BodyTooLarge, MalformedBody) as error:
@@ -215,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, problem: str, kind: str) -> None:
         """Answer with google.rpc.Status, as OTLP asks, in the request's own encoding."""
         self.server.receiver.refused(problem)
-        code = {500: _INTERNAL, 404: _UNIMPLEMENTED}.get(status, _INVALID_ARGUMENT)
+        code = {500: _INTERNAL, 404: _UNIMPLEMENTED, 401: _UNAUTHENTICATED}.get(status, _INVALID_ARGUMENT)
         if kind == _PROTOBUF:
             self._answer(status, kind, Status(code=code, message=problem).SerializeToString())
         else:

@@ -11,10 +11,12 @@ from pathlib import Path
 from chaos import __version__
 from chaos import hits as hits_file
 from chaos.conductor.command_faults import CommandFaults
+from chaos.conductor.commands import CommandLoad, Generator, Generators, generators
 from chaos.conductor.faults import Carrier, KeptFaults
 from chaos.conductor.hits import HitRecord
 from chaos.conductor.interrupts import Interrupts
 from chaos.conductor.load import LocustLoad
+from chaos.conductor.machines import WORKER_LEASE_S, RemoteLoad
 from chaos.conductor.perform import Performance, Stopped
 from chaos.conductor.places import Places
 from chaos.conductor.ports import WallClock
@@ -45,6 +47,7 @@ from chaos.registry import TargetBusy, target_lock
 from chaos.verdict import Ending
 from loadtests.profile import LoadPlan, Workload
 from slo.finding import Finding, Window
+from slo.series import Samples
 
 HEALTH_WITHIN_S = 30.0
 
@@ -64,14 +67,19 @@ class Run:
         interrupts: Interrupts,
         progress: Progress,
         tell: Callable[[str], None] | None = None,
+        watch: Callable[[Performance, Samples, float], None] | None = None,
+        worker_token: str = "",
     ) -> None:
+        """`watch` looks on every 100 ms while it is performed, and may raise Stopped to end it."""
         self.plan = plan
+        self._worker_token = worker_token
         self.name = name
         self.folder = folder
         self.stage = stage
         self._repeat = repeat
         self._interrupts = interrupts
         self._progress = progress
+        self._watch = watch
         self._clock = WallClock()
         self._guard = Guard(plan)
         self._began = self._clock.now()
@@ -129,7 +137,7 @@ class Run:
             hits = self._hit_record(places)
             if hits is not None:
                 hits.begin()
-            load = LocustLoad(self.stage, self._load_plan(places), self.folder, self.telemetry.heard)
+            load = self._generators(self._load_plan(places))
             load.start()
             try:
                 load.wait_ready(self._check_set_up)
@@ -144,6 +152,14 @@ class Run:
                 last_first.callback(places.close)
                 if hits is not None:
                     last_first.callback(hits.close)
+
+    def _generators(self, plan: LoadPlan) -> Generators:
+        """Locust processes for simulated users, another process for programs."""
+        return generators(
+            plan,
+            locust=self._locusts,
+            commands=lambda own: CommandLoad(self.stage, own, self.folder, telemetry=self.telemetry),
+        )
 
     def _hit_record(self, places: Places) -> HitRecord | None:
         """What follows what is struck, where something may be."""
@@ -198,7 +214,29 @@ class Run:
             history=str(self.folder / "history"),
         )
 
-    def _perform(self, places: Places, processes: Processes, load: LocustLoad) -> Ending:
+    def _locusts(self, plan: LoadPlan) -> Generator:
+        """Processes on this machine, or on those that come with the token."""
+        if self.plan.master is not None:
+            return RemoteLoad(
+                self.stage,
+                plan,
+                self.folder,
+                telemetry=self.telemetry,
+                journal=self.journal,
+                master=self.plan.master,
+                token=self._worker_token,
+                lease_s=min(self.plan.lease_s, WORKER_LEASE_S),
+            )
+        return LocustLoad(
+            self.stage,
+            plan,
+            self.folder,
+            telemetry=self.telemetry,
+            journal=self.journal,
+            workers=self.plan.workers,
+        )
+
+    def _perform(self, places: Places, processes: Processes, load: Generators) -> Ending:
         faults = KeptFaults(
             self._carriers(places, processes),
             self.stage.keeper,
@@ -213,7 +251,7 @@ class Run:
             faults=faults,
             load=load,
             journal=self.journal,
-            look=self._look(places),
+            look=self._look(places, load),
             judge_baseline=self._judge_baseline,
             wake=self._interrupts.wake,
         )
@@ -244,9 +282,10 @@ class Run:
         with self.telemetry.reading() as samples:
             return judge_baseline(self.plan, samples, window)
 
-    def _look(self, places: Places) -> Callable[[Performance], None]:
+    def _look(self, places: Places, load: Generators) -> Callable[[Performance], None]:
         def look(performance: Performance) -> None:
             self._check_set_up()
+            load.check()
             self._check_proxy(places, performance)
             now = self._clock.now()
             if now - self._began > self.plan.deadline_s:
@@ -265,6 +304,8 @@ class Run:
                     active=tuple(performance.active),
                     now=now,
                 )
+                if self._watch is not None:
+                    self._watch(performance, samples, now)
 
         return look
 

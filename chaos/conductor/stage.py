@@ -148,15 +148,20 @@ class Stage:
         self._drain()
         return name not in self._gone and not self.keeper.lost.is_set()
 
+    def how_ended(self, name: str) -> str:
+        """How a process that `spawn` started has ended."""
+        code = self._gone.get(name)
+        if code is None:
+            return "the keeper that it belonged to ended"
+        return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
     def check(self) -> None:
         """Raise Stopped when the keeper or a process that runs depend on has ended."""
         self._drain()
         if self.keeper.lost.is_set():
             raise Stopped("part-died", PartDied(part="keeper", reason="the keeper process ended"))
         for name in self._expected & self._gone.keys():
-            code = self._gone[name]
-            how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            raise Stopped("part-died", PartDied(part=name, reason=how))
+            raise Stopped("part-died", PartDied(part=name, reason=self.how_ended(name)))
 
     def _drain(self) -> None:
         while True:

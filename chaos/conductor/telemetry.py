@@ -9,9 +9,14 @@ from pathlib import Path
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from loadtests import metrics
 from probes.metrics_file import MetricsFile
 from probes.points import points_of
+from slo.finding import Window
+from slo.objective import Selector
 from slo.series import Samples
+
+WORKER = "service.instance.id"
 
 
 class Telemetry:
@@ -22,6 +27,8 @@ class Telemetry:
         self._samples = Samples()
         self._file = MetricsFile(path)
         self._heard: set[str] = set()
+        self._workers: dict[str, set[str]] = {}
+        self._reported: dict[str, float] = {}
         self._open = True
         self.problem: str | None = None
 
@@ -38,10 +45,32 @@ class Telemetry:
             for key, point in points_of(request):
                 self._samples.add(key, point)
                 self._heard.add(key.metric)
+            for worker, metric, at in _reports(request):
+                self._workers.setdefault(worker, set()).add(metric)
+                self._reported[worker] = max(at, self._reported.get(worker, 0.0))
 
-    def heard(self, metric: str) -> bool:
-        """Whether any point of `metric` has come in."""
-        return metric in self._heard
+    def heard(self, metric: str, worker: str | None = None) -> bool:
+        """Whether any point of `metric` has come in; with `worker`, from that instance."""
+        return metric in (self._heard if worker is None else self._workers.get(worker, ()))
+
+    def last_report(self, worker: str) -> float | None:
+        """The time of an instance's newest report (Unix seconds); None before the first."""
+        return self._reported.get(worker)
+
+    def open_users(self, worker: str) -> int:
+        """How many users a load worker had at its last report."""
+        return self._newest(metrics.USERS, worker)
+
+    def attempts(self, worker: str) -> int:
+        """How many attempts a load worker has counted in its reports."""
+        return self._newest(metrics.ATTEMPTS, worker)
+
+    def _newest(self, metric: str, worker: str) -> int:
+        selector = Selector(metric=metric, filters={WORKER: worker})
+        window = Window(start=0.0, end=self._reported.get(worker, 0.0) + 1.0)
+        with self._lock:
+            values = self._samples.numbers(selector, "last", window)
+        return round(sum(values))
 
     @contextmanager
     def reading(self) -> Iterator[Samples]:
@@ -55,3 +84,17 @@ class Telemetry:
             self._open = False
             self._samples = Samples()
             self._file.close()
+
+
+def _reports(request: ExportMetricsServiceRequest) -> Iterator[tuple[str, str, float]]:
+    """The instance, metric and time (Unix seconds) of what a request holds, of each metric once."""
+    for resource in request.resource_metrics:
+        attributes = {a.key: a.value.string_value for a in resource.resource.attributes}
+        if not (worker := attributes.get(WORKER)):
+            continue
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                kind = metric.WhichOneof("data")
+                points = list(getattr(metric, kind).data_points) if kind else []
+                if points:
+                    yield worker, metric.name, points[-1].time_unix_nano / 1e9

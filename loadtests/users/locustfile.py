@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from locust.runners import Runner
 
 from loadtests.profile import LoadPlan
 from loadtests.runner import PLAN_VARIABLE
+from loadtests.users.control import listen
 from loadtests.users.worker import FINISH_WITHIN_S, Worker
 
 locust.argument_parser.DEFAULT_CONFIG_FILES = ()
@@ -33,7 +35,7 @@ _worker = Worker(LoadPlan.model_validate_json(Path(os.environ[PLAN_VARIABLE]).re
 def _serve(user: User) -> None:
     """Perform the plan, then end the process."""
     try:
-        _worker.run(sys.stdin.fileno())
+        _worker.run(partial(listen, sys.stdin.fileno()))
     finally:
         if _worker.defects:
             user.environment.process_exit_code = EX_SOFTWARE

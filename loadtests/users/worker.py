@@ -13,6 +13,7 @@ import os
 import random
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +24,10 @@ from loadtests.history import FLUSH_S, Header, HistoryWriter
 from loadtests.profile import LoadPlan, Workload
 from loadtests.users.arrival import Identity
 from loadtests.users.clock import Clock, Phases
-from loadtests.users.control import listen
-from loadtests.users.dispatch import Dispatcher
+from loadtests.users.dispatch import Arriving, arriving
 from loadtests.users.kinds import user_of
 from loadtests.users.operation import Desk
+from loadtests.users.share import Epochs, Gap
 from loadtests.users.telemetry import Telemetry
 
 FINAL_TRIES: Final = 2
@@ -39,8 +40,10 @@ _LOG = logging.getLogger(__name__)
 class Worker:
     """Performs a plan. `run` returns when all is written down and reported."""
 
-    def __init__(self, plan: LoadPlan) -> None:
+    def __init__(self, plan: LoadPlan, clock: Clock | None = None, bearer: str | None = None) -> None:
         """Open the history and prepare the users; nothing is connected to.
+
+        `clock` goes by the conductor's; `bearer` is the token that its receiver asks for.
 
         Raises:
             BadUrl: a workload's URL.
@@ -51,14 +54,18 @@ class Worker:
         self.finished = Event()
         self.complete = False
         """Whether the last report arrived, with all of the history on disk."""
-        self._clock = Clock()
+        self._clock = clock or Clock()
         self._phases = Phases()
-        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        self._name = plan.worker or f"{socket.gethostname()}-{os.getpid()}"
+        self._epochs = Epochs(self._name, plan.members)
         folder = Path(plan.history)
         folder.mkdir(parents=True, exist_ok=True)
         self._history = HistoryWriter(folder, Header(plan.run, plan.arm, self._name))
-        self._telemetry = Telemetry(plan.otlp_endpoint, self._name, plan.boundaries, self._clock.now())
+        self._telemetry = Telemetry(
+            plan.otlp_endpoint, self._name, plan.boundaries, self._clock.now(), bearer
+        )
         self._dispatchers = [self._dispatcher(workload) for workload in plan.workloads]
+        self._telemetry.before_report.append(self._flush)  # no report counts what is not on disk
         self._begin = Event()
         self._start = 0.0
         self._stop = Event()
@@ -73,6 +80,11 @@ class Worker:
         """Users that ended by a defect of ours."""
         return sum(dispatcher.defects for dispatcher in self._dispatchers)
 
+    @property
+    def history(self) -> Path:
+        """The file of its history."""
+        return self._history.path
+
     # --- what the conductor says
 
     def phase(self, name: str, start: float) -> None:
@@ -81,6 +93,17 @@ class Worker:
         if not self._begin.is_set():
             self._start = start
             self._begin.set()
+
+    def share(self, start: float, members: tuple[str, ...], gaps: tuple[Gap, ...] = ()) -> None:
+        """From `start` (Unix seconds) on `members` share the arrivals; what is in `gaps` is lost.
+
+        One that is not among them any more has been given up by the others, and stops.
+        """
+        if self._name not in members:
+            _LOG.error("the others go on without this worker: it stops")
+            self.hurry()
+            return
+        self._epochs.begin(start, members, gaps)
 
     def stop(self, *, drain: bool) -> None:
         """End arrivals now; with `drain` open operations may finish, without they end now too.
@@ -101,15 +124,15 @@ class Worker:
 
     # --- the work
 
-    def run(self, control: int) -> None:
-        """Report ready, obey `control` (a file descriptor), serve, finish."""
+    def run(self, control: Callable[[Worker], object]) -> None:
+        """Report ready, obey `control` (which runs beside it and tells it things), serve, finish."""
         self.started = True
         gc.collect()
         gc.freeze()  # what is there now stays: collections then look only at what users leave
         flusher = gevent.spawn(self._keep_flushing)
         self._export()
         exporter = gevent.spawn(self._keep_exporting)
-        listener = gevent.spawn(listen, control, self)
+        listener = gevent.spawn(control, self)
         try:
             self._serve()
         finally:
@@ -147,15 +170,17 @@ class Worker:
         self._telemetry.shutdown()
 
     def _keep_flushing(self) -> None:
-        while True:
+        while self._healthy:
             gevent.sleep(FLUSH_S)
-            try:
-                self._history.flush()
-            except OSError as error:  # without its history nothing that it does counts
-                _LOG.error("history: %s", error)
-                self._healthy = False
-                self.stop(drain=False)
-                return
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._history.flush()
+        except OSError as error:  # without its history nothing that it does counts
+            _LOG.error("history: %s", error)
+            self._healthy = False
+            self.stop(drain=False)
 
     def _keep_exporting(self) -> None:
         due = time.perf_counter()
@@ -178,9 +203,12 @@ class Worker:
             self._telemetry.utilization.set((cpu - self._busy[1]) / elapsed)
             self._busy = (wall, cpu)
 
-    def _dispatcher(self, workload: Workload) -> Dispatcher:
+    def _dispatcher(self, workload: Workload) -> Arriving:
         plan = self.plan
         desk = Desk(workload.name, self._clock, self._phases, self._telemetry, self._history)
         identity = Identity(plan.seed, f"{plan.run}/{plan.arm}", self._name, workload.name)
         schedule = random.Random(f"{plan.seed}/{workload.name}/schedule")
-        return Dispatcher(desk, user_of(desk, workload), workload.profile, identity, schedule)
+        share = self._epochs.share(
+            lambda due: desk.telemetry.arrivals.add((desk.phases.at(due), desk.workload, "lost"))
+        )
+        return arriving(desk, user_of(desk, workload), workload.profile, identity, schedule, share)

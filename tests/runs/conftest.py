@@ -49,7 +49,7 @@ spec:
   user: http
   service: web
   arrivals: 20/s
-  with: {timeout: 1s, requests: [{name: root, path: /}]}
+  with: {timeout: 1s, steps: [{name: root, path: /}]}
 """
 OBJECTIVE = """\
 apiVersion: openslo/v1
