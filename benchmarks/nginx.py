@@ -31,6 +31,7 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     root {folder}/www;
+    location = /status {{ stub_status; }}
   }}
 }}
 """
@@ -45,7 +46,7 @@ class Upstream:
 
 
 @contextlib.contextmanager
-def nginx(core: int, sizes: tuple[int, ...]) -> Iterator[Upstream]:
+def nginx(core: int | None, sizes: tuple[int, ...]) -> Iterator[Upstream]:
     """Runs as long as the block. Raises MissingError; TimeoutError when it does not start."""
     program = binaries("nginx")["nginx"]
     with tempfile.TemporaryDirectory(prefix="brownout-nginx-") as name:

@@ -51,13 +51,14 @@ class Load:
     think_ms: int = 0
 
 
-def _script(think_ms: int) -> str:
+def script(think_ms: int = 0) -> str:
+    """What wrk runs: it prints its figures, and pauses if `think_ms` is not 0."""
     return _FIGURES + (_PACE % (think_ms // 2, think_ms + think_ms // 2) if think_ms else "")
 
 
-def _argv(load: Load, script: Path, url: str, core: int) -> list[str]:
+def _argv(load: Load, lua: Path, url: str, core: int) -> list[str]:
     found = binaries("wrk", "taskset")
-    options = ["-t1", f"-c{load.connections}", f"-d{load.seconds}s", "-s", str(script), "--latency", url]
+    options = ["-t1", f"-c{load.connections}", f"-d{load.seconds}s", "-s", str(lua), "--latency", url]
     return [found["taskset"], "-c", str(core), found["wrk"], *options]
 
 
@@ -80,10 +81,10 @@ def figures(output: str) -> Figures:
 def drive(url: str, load: Load, core: int) -> Figures:
     """Put load on `url`, and tell its figures. Raises LoadError, MissingError."""
     with tempfile.TemporaryDirectory(prefix="brownout-wrk-") as folder:
-        script = Path(folder) / "figures.lua"
-        script.write_text(_script(load.think_ms))
+        lua = Path(folder) / "figures.lua"
+        lua.write_text(script(load.think_ms))
         done = subprocess.run(
-            _argv(load, script, url, core), cwd=ROOT, capture_output=True, text=True, check=False
+            _argv(load, lua, url, core), cwd=ROOT, capture_output=True, text=True, check=False
         )
     if done.returncode:
         raise LoadError(f"wrk: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
@@ -94,10 +95,10 @@ def drive(url: str, load: Load, core: int) -> Figures:
 def background(url: str, load: Load, core: int) -> Iterator[None]:
     """Load on `url` for as long as the block, at most `load.seconds`. Raises MissingError."""
     with tempfile.TemporaryDirectory(prefix="brownout-wrk-") as folder:
-        script = Path(folder) / "figures.lua"
-        script.write_text(_script(load.think_ms))
+        lua = Path(folder) / "figures.lua"
+        lua.write_text(script(load.think_ms))
         running = subprocess.Popen(
-            _argv(load, script, url, core), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            _argv(load, lua, url, core), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             yield

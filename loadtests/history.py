@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -196,7 +196,7 @@ class HistoryWriter:
         trace_id: bytes,
     ) -> None:
         """Append one attempt. Times are Unix seconds; `flags` are of `Has`. Raises OSError (it may flush)."""
-        self._rows += self._pack(
+        packed = self._pack(
             workload,
             user,
             episode,
@@ -220,6 +220,11 @@ class HistoryWriter:
             bytes_received,
             trace_id,
         )
+        self.append_packed(packed)
+
+    def append_packed(self, row: bytes) -> None:
+        """Append one attempt that is packed by `ROW`. Raises OSError (it may flush)."""
+        self._rows += row
         self.count += 1
         if len(self._rows) >= FLUSH_BYTES:
             self.flush()
@@ -285,6 +290,44 @@ def read_history(path: Path) -> Recorded:
             blocks.append(np.frombuffer(payload, DTYPE, count=len(payload) // ROW.size))
     rows = np.concatenate(blocks) if blocks else np.empty(0, DTYPE)
     return Recorded(header, tuple(strings), rows)
+
+
+def read_batches(path: Path, most: int) -> Iterator[Recorded]:
+    """The same as `read_history`, about `most` rows at a time and no more in memory; none when it is empty.
+
+    A batch's strings are those that were defined by then, which are all that its rows refer to.
+
+    Raises:
+        NotAHistory: it does not begin with a header of this format.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        records = _streamed(file)
+        header = _header(path, next(records, None))
+        strings: list[str | None] = [None]
+        blocks: list[npt.NDArray[np.void]] = []
+        held = 0
+        for kind, payload in records:
+            if kind == _STRING:
+                strings.append(str(payload[_ID.size :], "utf-8", "replace"))
+            elif kind == _ROWS:
+                blocks.append(np.frombuffer(payload, DTYPE, count=len(payload) // ROW.size))
+                held += len(blocks[-1])
+            if held >= most:
+                yield Recorded(header, tuple(strings), np.concatenate(blocks))
+                blocks, held = [], 0
+        if held:
+            yield Recorded(header, tuple(strings), np.concatenate(blocks))
+
+
+def _streamed(file: BinaryIO) -> Iterator[tuple[int, memoryview]]:
+    """As `_records`, of a file that is read as it is needed."""
+    while len(head := file.read(_RECORD.size)) == _RECORD.size:
+        kind, length = _RECORD.unpack(head)
+        payload = file.read(length)
+        if len(payload) < length and kind != _ROWS:
+            return
+        yield kind, memoryview(payload)
 
 
 def _mapped(path: Path) -> memoryview:

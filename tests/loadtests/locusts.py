@@ -142,6 +142,8 @@ def _end(connection: socket.socket) -> None:
 class Load:
     """A Locust process at a plan. `by` is a command that runs the command after it: the process's starter."""
 
+    command = staticmethod(runner.locust_command)
+
     def __init__(self, folder: Path, plan: Mapping[str, Any], by: Sequence[str] = ()) -> None:
         self.receiver = Receiver()
         self.history = folder / "history"
@@ -160,7 +162,7 @@ class Load:
         self._log = folder / "locust.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*by, *runner.locust_command(path)],
+                [*by, *self.command(path)],
                 env=runner.environment(path),
                 stdin=subprocess.PIPE,
                 stdout=log,

@@ -51,7 +51,7 @@ def _loads(folder: Path, url: str, names: list[str]) -> Iterator[dict[str, Load]
     """Processes with users that are answered and users that never are; started together, since each takes a while."""
     requests = [{"name": "good", "path": "/good"}, {"name": "mute", "path": "/mute"}]
     plan = {
-        "workloads": [workload("w", url, "http", arrivals="20/s", timeout="600s", requests=requests)],
+        "workloads": [workload("w", url, "http", arrivals="20/s", timeout="600s", steps=requests)],
         "drain_s": LONG_DRAIN_S,
     }
     with contextlib.ExitStack() as stack:

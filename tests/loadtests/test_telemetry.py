@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtests.instruments import MOST_STREAMS, Counter, Distribution
 from loadtests.users.clock import Phases
-from loadtests.users.telemetry import MOST_STREAMS, Counter, Distribution
 
 BOUNDS = (0.1, 0.2, 0.4)
 
