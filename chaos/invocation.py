@@ -9,7 +9,7 @@ import random
 import secrets
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +31,11 @@ from chaos.planning import make_plan
 from chaos.progress import Progress
 from chaos.proxy_servers import layer7_refused
 from chaos.registry import StateUnusable
+from chaos.remote import Remote
 from chaos.report.live import live_view
 from chaos.report.screen import Screen
 from chaos.report.terminal import MemberResult, suite_text
+from chaos.sizing import workers_here
 from chaos.statefolder import state_folder
 from chaos.verdict import Ending, Verdict
 from slo.outcome import Outcome
@@ -52,6 +54,8 @@ class Options:
     sets: tuple[str, ...] = ()
     target: str | None = None
     toxiproxy: str | None = None
+    workers: int | None = None
+    remote: Remote | None = None
     out: Path | None = None
     as_json: bool = False
     no_color: bool = False
@@ -98,17 +102,17 @@ def invoke(options: Options) -> Exit:
     project = find_project()
     jobs = _jobs(options, project)
     out = options.out or project.runs
-    _check_out(out)
-    if _refused(options.leftovers, jobs):
+    check_out(out)
+    if refused(options.leftovers, [job.plan for job in jobs]):
         return Exit.HEAL_INCOMPLETE
     results: list[Result] = []
     broken: list[Exit] = []
-    with Interrupts() as interrupts, _stage(project) as stage:
+    with Interrupts() as interrupts, open_stage(project) as stage:
         for demo in dict.fromkeys(s.demo for job in jobs for s in job.plan.services if s.demo):
             with contextlib.suppress(OSError):  # the run that needs it tries again, and says why it cannot
                 stage.start_demo(demo)
         for index, job in enumerate(jobs, 1):
-            if _refused([left for path in stage.unhealed for left in left_by(path.parent)], [job]):
+            if refused([left for path in stage.unhealed for left in left_by(path.parent)], [job.plan]):
                 break  # the verdict of the run that left it says 5
             try:
                 results.append(_run(job, stage, interrupts, options, out, (index, len(jobs))))
@@ -131,13 +135,13 @@ def invoke(options: Options) -> Exit:
     return _conclude(options, jobs, results, cut_short)
 
 
-def _refused(leftovers: Sequence[Left], jobs: Sequence[Job]) -> bool:
-    """Whether something may still be in place that would disturb a job, so that its verdict meant nothing."""
-    for job in jobs:
+def refused(leftovers: Sequence[Left], plans: Iterable[Plan]) -> bool:
+    """Whether something may still be in place that would disturb a plan: its verdict would mean nothing."""
+    for plan in plans:
         for left in leftovers:
-            if left.concerns(job.plan):
+            if left.concerns(plan):
                 sys.stderr.write(
-                    f"{job.plan.experiment} is not started: what another run left in place may disturb it: "
+                    f"{plan.experiment} is not started: what another run left in place may disturb it: "
                     f"{left}\nhint: `brownout heal` until it is clean; or, where you know that it is gone, "
                     "run with --despite-leftovers\n"
                 )
@@ -145,7 +149,7 @@ def _refused(leftovers: Sequence[Left], jobs: Sequence[Job]) -> bool:
     return False
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
     """Raise BadInput unless run folders can be made in `out`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -156,7 +160,8 @@ def _check_out(out: Path) -> None:
         raise BadInput.of(str(out), "run folders cannot be made there: it is not writable")
 
 
-def _stage(project: ProjectFolder) -> Stage:
+def open_stage(project: ProjectFolder) -> Stage:
+    """A stage as the project's configuration has it. Raises BadInput."""
     port = project.config.otlp_port
     try:
         return Stage(project.config.lease, port)
@@ -178,7 +183,7 @@ def _jobs(options: Options, project: ProjectFolder) -> list[Job]:
     jobs = []
     sets = parse_sets(options.sets)
     if options.toxiproxy is not None:
-        _check_toxiproxy(options.toxiproxy, project)
+        check_toxiproxy(options.toxiproxy, project)
     problems: list[Problem] = []
     for reference in options.references:
         try:
@@ -186,6 +191,9 @@ def _jobs(options: Options, project: ProjectFolder) -> list[Job]:
                 plan = make_plan(resolved, seed, project.config.lease)
                 if options.toxiproxy is not None:
                     plan = plan.model_copy(update={"toxiproxy": options.toxiproxy})
+                plan = plan.model_copy(update={"workers": options.workers or workers_here(plan)})
+                if options.remote is not None:
+                    plan = options.remote.planned(plan)
                 jobs.append(Job(resolved, plan, _repeat(name, seed, options), member))
         except BadInput as wrong:
             problems += wrong.problems
@@ -195,7 +203,7 @@ def _jobs(options: Options, project: ProjectFolder) -> list[Job]:
     return jobs
 
 
-def _check_toxiproxy(url: str, project: ProjectFolder) -> None:
+def check_toxiproxy(url: str, project: ProjectFolder) -> None:
     """Raise BadInput unless `url` is an API that the user's allow-list covers."""
     place = "--toxiproxy"
     try:
@@ -233,6 +241,10 @@ def _repeat(reference: str, seed: int, options: Options) -> str:
         words += ["--target", options.target]
     if options.toxiproxy:
         words += ["--toxiproxy", options.toxiproxy]
+    if options.remote:
+        words += options.remote.words
+    if options.workers:
+        words += ["--workers", str(options.workers)]
     return shlex.join(words)
 
 
@@ -254,6 +266,7 @@ def _run(
             interrupts=interrupts,
             progress=Progress(job.plan, view, *place),
             tell=view.note if options.verbose else None,
+            worker_token=options.remote.token if options.remote else "",
         )
         run.conduct()
     return Result(job, folder, conclude(folder))

@@ -188,6 +188,49 @@ class LoadStopped(_Event):
     complete: bool = Field(description="The generator reported its last numbers before it ended.")
 
 
+class WorkerJoined(_Event):
+    """A worker on another machine was admitted. Its clock is `offset_s` behind ours, within `error_s`."""
+
+    event: Literal["worker-joined"] = "worker-joined"
+    worker: str
+    machine: str
+    offset_s: float
+    error_s: float
+
+
+class WorkerRefused(_Event):
+    """Somebody at the master's port was not admitted, or sent what no admitted worker sends."""
+
+    event: Literal["worker-refused"] = "worker-refused"
+    who: str
+    reason: str
+
+
+class WorkerLost(_Event):
+    """A worker is gone. The survivors serve what was its from `resumed` on (Unix seconds).
+
+    What was due for it from `since`, its last report, until then is lost, and so are the `open` users that
+    it had then: their numbers are in no report.
+    """
+
+    event: Literal["worker-lost"] = "worker-lost"
+    worker: str
+    reason: str
+    since: float
+    resumed: float
+    open: int
+    survivors: tuple[str, ...]
+
+
+class HistoryLost(_Event):
+    """What a worker wrote down did not come in; its reports had counted `attempts`."""
+
+    event: Literal["history-lost"] = "history-lost"
+    worker: str
+    reason: str
+    attempts: int
+
+
 class HitsMissed(_Event):
     """The record of what was struck at a place lacks `missed` messages or more, for this `reason`."""
 
@@ -225,6 +268,10 @@ Event = Annotated[
     | PartDied
     | ArrivalsEnded
     | LoadStopped
+    | WorkerJoined
+    | WorkerRefused
+    | WorkerLost
+    | HistoryLost
     | HitsMissed
     | RunEnded,
     Field(discriminator="event"),

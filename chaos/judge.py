@@ -31,6 +31,7 @@ from chaos.journal import (
 )
 from chaos.plan import Plan
 from chaos.preconditions import preconditions
+from chaos.saturation import not_the_services, out_of_capacity
 from chaos.verdict import Ending, LoadReport, PhaseSpan, Verdict
 from loadtests import metrics
 from probes.episodes import judge_invariant
@@ -63,12 +64,14 @@ def judge(evidence: Evidence) -> Verdict:
     required = list(causes.findings)
     faults = fault_reports(evidence, spans, causes.in_vain)
     load = load_report(evidence)
-    before = preconditions(plan, events, spans, ending, faults, load, evidence.samples, causes.unreadable)
+    too_busy = out_of_capacity(evidence.samples, evidence.history, spans)
+    before = preconditions(plan, events, spans, ending, faults, load, too_busy, causes.unreadable)
     if ending != "completed" and plan.faults and not any(isinstance(e, FaultPending) for e in events):
         required = [_undisturbed(finding) for finding in required]
         before = tuple(_undisturbed(finding) for finding in before)
     elif any(isinstance(e, PartDied) and e.part not in _BREAKS_NOTHING for e in events):
         required = [_broken(finding, last=next(reversed(spans), None)) for finding in required]
+    required = [not_the_services(finding, too_busy) for finding in required]
     effects = [fault.effect for fault in faults if fault.effect is not None]
     findings = (*before, *effects, *required)
     outcome = _outcome(findings, ending)
@@ -175,7 +178,7 @@ def _undisturbed(finding: Finding) -> Finding:
     return finding.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "reason": reason})
 
 
-_BREAKS_NOTHING = ("locust", "receiver", "journal")
+_BREAKS_NOTHING = ("locust", "locust-master", "commands", "receiver", "journal")
 """Parts whose death does not break what clients see; a proxy's, a service's or the keeper's does."""
 
 
@@ -217,7 +220,7 @@ def _judge_in(
 
 def load_report(evidence: Evidence) -> LoadReport:
     """What the generator did over the whole run: arrivals by its telemetry, operations by its history."""
-    arrivals = dict.fromkeys(("served", "late", "dropped"), 0)
+    arrivals = dict.fromkeys(("served", "late", "dropped", "lost"), 0)
     if evidence.events:
         window = Window(start=evidence.events[0].t, end=evidence.events[-1].t)
         for state in arrivals:
@@ -228,6 +231,7 @@ def load_report(evidence: Evidence) -> LoadReport:
     return LoadReport(
         arrivals=sum(arrivals.values()),
         dropped=arrivals["dropped"],
+        lost=arrivals["lost"],
         late=arrivals["late"],
         operations=_rows(pc.equal(history["final"], True)),
         retries=_rows(pc.greater(history["attempt"], 0)),

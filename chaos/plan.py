@@ -32,7 +32,7 @@ class Cue(Model):
 class PlannedDemo(Model):
     """A shipped service to start, and how. Services that are planned alike are served by one process."""
 
-    service: Literal["environment", "evals"]
+    service: Literal["environment", "evals", "tools"]
     sessions: int | None = None
     session_timeout_s: float | None = None
 
@@ -158,6 +158,15 @@ class PlannedWorkload(Model):
     name: str
     place: str
     profile: LoadProfileSpec
+    notes: tuple[str, ...] = Field((), description="What the profile's files hold, and what is left out.")
+
+
+class PlannedMaster(Model):
+    """Where workers on other machines come to, and how many processes of them."""
+
+    host: str
+    port: int
+    workers: int = Field(ge=1)
 
 
 class Plan(Model):
@@ -175,6 +184,8 @@ class Plan(Model):
     proxies: tuple[PlannedProxy, ...]
     processes: tuple[PlannedProcess, ...] = ()
     workloads: tuple[PlannedWorkload, ...]
+    workers: int = Field(1, ge=1, description="How many processes share the arrivals.")
+    master: PlannedMaster | None = Field(None, description="Where they come from other machines.")
     boundaries: dict[str, tuple[float, ...]]
     faults: tuple[PlannedFault, ...]
     requirements: tuple[Requirement, ...]

@@ -8,6 +8,8 @@ from chaos.documents.faults import TOXIC_TYPES
 from chaos.documents.models import AbortAfter, AbortObjective, AbortRequests, AbortThreshold
 from chaos.faults.layer7 import attributes_in_words, messages_in_words
 from chaos.plan import Plan, PlannedDemo, PlannedFault, PlannedProcess, PlannedProxy, PlannedWorkload
+from loadtests.arrivals import described
+from loadtests.profile import LoadProfileSpec
 from slo.effect import Effect, QuantileEffect
 from slo.objective import PHASES, Filter, Invariant, Level, Quantile, Ratio, Recovery, Requirement
 from slo.quantities import format_duration
@@ -33,7 +35,7 @@ def plan_text(plan: Plan) -> str:
         lines.append(f"  {plan.hypothesis}")
     sections = (
         (f"target {plan.target}", _touched(plan)),
-        ("load", [_workload(workload) for workload in plan.workloads]),
+        ("load", [*(_workload(workload) for workload in plan.workloads), *_workers(plan)]),
         ("faults", [line for fault in plan.faults for line in _fault(fault)]),
         ("objectives", [_requirement(requirement) for requirement in plan.requirements]),
         ("stops early when", _aborts(plan)),
@@ -98,14 +100,35 @@ def _proxy(proxy: PlannedProxy) -> str:
     return f"{listen} -> " + (f"service {proxy.service}" if proxy.service else str(proxy.upstream)) + read
 
 
+def _workers(plan: Plan) -> list[str]:
+    """Who sends it, unless it is one process here."""
+    if plan.master is not None:
+        at = f"{plan.master.host}:{plan.master.port}"
+        return [f"by {plan.master.workers} workers of other machines, which come to {at}"]
+    return [f"by {plan.workers} processes, each with its share of the arrivals"] if plan.workers > 1 else []
+
+
 def _workload(workload: PlannedWorkload) -> str:
     profile = workload.profile
     options = profile.with_.model_dump(mode="json", exclude_unset=True, by_alias=True)
+    if isinstance(argv := options.get("argv"), list):
+        options["argv"] = f"`{' '.join(map(str, argv))}`"
     shown = ", ".join(f"{key} {_option(value)}" for key, value in options.items())
-    arrivals = f"{profile.arrivals:g}/s {profile.process} arrivals"
-    return f"{workload.name}: {arrivals} of {profile.user} users at {workload.place}" + (
-        f" ({shown})" if shown else ""
-    )
+    line = f"{workload.name}: {_who_comes(profile)} at {workload.place}" + (f" ({shown})" if shown else "")
+    return "\n    ".join((line, *workload.notes))
+
+
+def _who_comes(profile: LoadProfileSpec) -> str:
+    if profile.arrivals is not None:
+        return f"{described(profile.arrivals)} {profile.process} arrivals of {profile.user} users"
+    if profile.users is not None:
+        again = (
+            f"again {format_duration(profile.pause)} after they are done"
+            if profile.pause
+            else "at once again"
+        )
+        return f"{profile.users} {profile.user} users, {again}"
+    return f"{profile.user} users at their own times"
 
 
 def _option(value: object) -> str:

@@ -62,7 +62,12 @@ def make_plan(resolved: Resolved, seed: int, lease_s: float) -> Plan:
     experiment, target = resolved.experiment, resolved.target
     phases = phase_lengths(experiment)
     workloads = tuple(
-        PlannedWorkload(name=load.name, place=load.profile.service, profile=load.profile)
+        PlannedWorkload(
+            name=load.name,
+            place=load.profile.service,
+            profile=load.profile,
+            notes=tuple(load.profile.notes()),
+        )
         for load in resolved.loads
     )
     root = resolved.root

@@ -10,21 +10,18 @@ from chaos.journal import (
     Event,
     FaultLost,
     HealFailed,
+    HistoryLost,
     HitsMissed,
     LoadStopped,
     PartDied,
     SetupFailed,
+    WorkerLost,
 )
 from chaos.plan import Plan
 from chaos.verdict import Ending, FaultReport, LoadReport, PhaseSpan
-from loadtests import metrics
-from slo.finding import Finding, Window
-from slo.objective import Phase, Selector
+from slo.finding import Finding
+from slo.objective import Phase
 from slo.outcome import Outcome
-from slo.series import Samples
-
-SATURATED = 0.95
-"""The share of a core above which a worker's latencies are its own, not the service's."""
 
 
 def preconditions(
@@ -34,14 +31,18 @@ def preconditions(
     ending: Ending,
     faults: Iterable[FaultReport],
     load: LoadReport,
-    samples: Samples,
+    too_busy: Mapping[Phase, str],
     unreadable: int = 0,
 ) -> tuple[Finding, ...]:
-    """The preconditions that do not hold, as findings; `unreadable` is how many lines of `hits.jsonl` are."""
+    """The preconditions that do not hold, as findings.
+
+    `too_busy`: the phases in which the generator was out of capacity, and why; `unreadable`: how many lines
+    of `hits.jsonl` are.
+    """
     return (
         *_of_the_ending(plan, events, ending),
         *_of_the_faults(faults, spans, ending),
-        *_of_the_load(events, load, samples, spans),
+        *_of_the_load(events, load, too_busy, spans),
         *_of_the_hits(events, unreadable),
     )
 
@@ -112,7 +113,10 @@ def _of_the_faults(
 
 
 def _of_the_load(
-    events: tuple[Event, ...], load: LoadReport, samples: Samples, spans: Mapping[Phase, PhaseSpan]
+    events: tuple[Event, ...],
+    load: LoadReport,
+    too_busy: Mapping[Phase, str],
+    spans: Mapping[Phase, PhaseSpan],
 ) -> Iterable[Finding]:
     if load.dropped:
         yield _not_met(
@@ -121,18 +125,36 @@ def _of_the_load(
             f"the generator was out of capacity: {load.dropped} of {load.arrivals} arrivals were dropped; "
             f"add workers, raise max_in_flight or lower the rate",
         )
+    yield from _of_the_workers(events, load)
     if any(isinstance(e, LoadStopped) and not e.complete for e in events) and spans:
         yield _not_met("load", "run", "the generator ended without its last report: its numbers may be short")
-    if spans:
-        window = Window(start=min(s.start for s in spans.values()), end=max(s.end for s in spans.values()))
-        busy = samples.number(Selector(metric=metrics.UTILIZATION), "last", window)
-        if busy is not None and busy > SATURATED:
-            yield _not_met(
-                "load",
-                "run",
-                f"a load worker used {busy:.0%} of a core: latencies may be the generator's own; add workers",
-                outcome=Outcome.WARN,
-            )
+    for phase, why in too_busy.items():
+        yield _not_met(
+            "load",
+            phase,
+            f"the generator was out of capacity in the phase {phase}: {why}, so latencies may be its own; "
+            "add workers, give it a machine of its own, or lower the rate",
+        )
+
+
+def _of_the_workers(events: tuple[Event, ...], load: LoadReport) -> Iterable[Finding]:
+    """What went with a worker is in no number: it may have been what would have failed."""
+    gone = [event for event in events if isinstance(event, WorkerLost)]
+    for event in gone:
+        reason = f"worker {event.worker} was lost ({event.reason}) with {event.open} open users; "
+        if event.survivors:
+            after_s = event.resumed - event.since
+            reason += f"its share was taken over {after_s:.1f} s after its last report"
+        else:
+            reason += "it was the last one"
+        if event is gone[-1]:
+            reason += f"; in all {load.lost} of {load.arrivals} arrivals were lost"
+        yield _not_met(f"worker/{event.worker}", "run", reason)
+    for other in events:
+        if isinstance(other, HistoryLost):
+            reason = f"the history of worker {other.worker} did not come in ({other.reason}): "
+            reason += f"{other.attempts} attempts that its reports counted cannot be looked at"
+            yield _not_met(f"history/{other.worker}", "run", reason)
 
 
 def _of_the_hits(events: tuple[Event, ...], unreadable: int) -> Iterable[Finding]:

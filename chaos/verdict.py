@@ -62,6 +62,7 @@ class LoadReport(Model):
 
     arrivals: int = 0
     dropped: int = 0
+    lost: int = 0
     late: int = 0
     operations: int = 0
     retries: int = 0

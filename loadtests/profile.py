@@ -11,6 +11,7 @@ from loadtests.options.command import CommandProfile
 from loadtests.options.episode import EpisodeProfile
 from loadtests.options.grader import GraderProfile
 from loadtests.options.http import HttpProfile
+from loadtests.options.python import PythonProfile
 from loadtests.options.replay import ReplayProfile
 from loadtests.options.search import SearchProfile
 from loadtests.options.tools import ToolsProfile
@@ -24,7 +25,8 @@ LoadProfileSpec = Annotated[
     | SearchProfile
     | HttpProfile
     | ReplayProfile
-    | CommandProfile,
+    | CommandProfile
+    | PythonProfile,
     Field(discriminator="user"),
 ]
 """The `spec` of a LoadProfile document."""
@@ -48,6 +50,12 @@ class LoadPlan(Model):
     run: str
     arm: Literal["fault", "control"] = "fault"
     seed: int
+    worker: str = Field(
+        "", pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$|^$", description="Its name; none: the host's and its pid."
+    )
+    members: tuple[str, ...] = Field(
+        (), description="All who share the arrivals, itself among them; none: it is alone."
+    )
     workloads: tuple[Workload, ...] = Field(min_length=1)
     boundaries: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     otlp_endpoint: str

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import JsonValue
 
+from loadtests.metrics import EXECUTIONS
+from probes import invariance
 from slo.finding import Finding
 from slo.objective import Invariant
 from slo.outcome import Outcome
@@ -81,6 +83,8 @@ class Checker:
     observation: str
     violation: str
     masks: Callable[[pa.Table], Masks]
+    remark: Callable[[pa.Table, str], str] | None = None
+    """What it could not look at in a phase, in words; empty where there is nothing to say."""
 
     def __call__(self, table: pa.Table, phase: str | None = None) -> Check:
         """Check a history (columns as in `loadtests.columns`), all of it or the rows of one phase."""
@@ -135,9 +139,31 @@ def _reward_known(table: pa.Table) -> Masks:
     return observed, pc.and_(observed, pc.invert(pc.fill_null(near, False)))
 
 
+def _exactly_once(table: pa.Table) -> Masks:
+    """Calls whose executions the server told (`reward`); `done` is whether the client took the call for done.
+
+    A violation was executed more than once (or a fraction of a time, or less than never), or was taken for
+    done and not executed. One execution of a call that failed is none: it happened at most once, and its
+    client does not believe otherwise. What happens after the question cannot be seen, nor can calls that the
+    server was not asked about, or did not tell of.
+    """
+    told, taken = _plain(table, "reward"), pc.fill_null(table["done"], False)
+    asked = pc.fill_null(pc.equal(_plain(table, "operation"), EXECUTIONS), False)
+    good = pc.fill_null(pc.equal(_plain(table, "outcome"), "ok"), False)
+    known = pc.and_(pc.is_valid(told), pc.is_valid(table["done"]))
+    observed = pc.and_(pc.and_(asked, good), known)
+    once, never = (pc.fill_null(pc.equal(told, times), False) for times in (1.0, 0.0))
+    right = pc.or_(once, pc.and_(never, pc.invert(taken)))
+    return observed, pc.and_(observed, pc.invert(right))
+
+
 CHECKS: dict[str, Checker] = {
     "reply-pairing": Checker("reply", "belonged to another request", _reply_pairing),
     "reward-known": Checker("known reward", "came otherwise, or not at all", _reward_known),
+    "exactly-once": Checker("call", "happened more than once, or never though taken for done", _exactly_once),
+    "score-invariance": Checker(
+        "score", "came out otherwise than in the baseline", invariance.masks, invariance.remark
+    ),
 }
 
 
@@ -188,6 +214,8 @@ def judge_invariant(
     checker = CHECKS[invariant.check]
     found = checker(table, phase)
     outcome, reason = _judge(checker, found, phase, min_samples)
+    if checker.remark is not None and (remark := checker.remark(table, phase)):
+        reason = f"{reason} ({remark})"
     return Finding(
         objective=invariant.name,
         kind="invariant",

@@ -14,6 +14,8 @@ from chaos import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("chaos.cli.run", "Run experiments or a suite, judge them, write reports."),
+    "capacity": ("chaos.cli.capacity", "Search for the highest rate that holds, with and without a fault."),
+    "worker": ("chaos.cli.worker", "Send load for a run on another machine."),
     "validate": ("chaos.cli.validate", "Check documents; start nothing."),
     "plan": ("chaos.cli.plan", "Show what a run would do and touch; start nothing."),
     "judge": ("chaos.cli.judge", "Judge a run again from its folder, offline."),
@@ -27,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("chaos.cli.schema", "Print the JSON Schema of all documents."),
 }
 
-_SELF_HEALING = {"run", "validate", "plan", "judge", "report", "list", "init", "doctor"}
+_SELF_HEALING = {"run", "capacity", "validate", "plan", "judge", "report", "list", "init", "doctor"}
 
 
 class Commands(click.Group):

@@ -20,6 +20,7 @@ def command(experiment: str, sets: tuple[str, ...], target: str | None, seed: in
     from chaos.plan_view import plan_text
     from chaos.planning import make_plan
     from chaos.proxy_servers import layer7_refused
+    from chaos.sizing import workers_here
 
     project = find_project()
     resolved = resolve(experiment, sets=parse_sets(sets), target=target, project=project)
@@ -29,4 +30,5 @@ def command(experiment: str, sets: tuple[str, ...], target: str | None, seed: in
     for note in notes:
         click.echo(f"note: {note}", err=True)
     plan = make_plan(resolved, seed, project.config.lease)
+    plan = plan.model_copy(update={"workers": workers_here(plan)})
     click.echo(plan.model_dump_json(indent=2) if as_json else plan_text(plan), nl=as_json)

@@ -11,6 +11,7 @@ from chaos.cli.completion import complete_runnable
 
 if TYPE_CHECKING:
     from chaos.healing import Left
+    from chaos.remote import Remote
 
 
 @click.command("run")
@@ -27,6 +28,26 @@ if TYPE_CHECKING:
     metavar="URL",
     help="Inject through this Toxiproxy (http://host:8474), not the embedded proxy.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="How many load processes share the arrivals; as many as the planned rate needs if left out.",
+)
+@click.option(
+    "--master-bind",
+    metavar="HOST:PORT",
+    help="Take the load from other machines: where `brownout worker` there reaches this one.",
+)
+@click.option(
+    "--remote-workers", type=click.IntRange(1, 1000), metavar="N", help="How many worker processes come."
+)
+@click.option(
+    "--worker-token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The token that they show; else BROWNOUT_WORKER_TOKEN holds it.",
+)
+@click.option("--bind-everywhere", is_flag=True, help="Let --master-bind be 0.0.0.0 or [::].")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Where run folders go (./runs)."
 )
@@ -48,6 +69,11 @@ def command(
     sets: tuple[str, ...],
     target: str | None,
     toxiproxy: str | None,
+    workers: int | None,
+    master_bind: str | None,
+    remote_workers: int | None,
+    worker_token_file: Path | None,
+    bind_everywhere: bool,
     out: Path | None,
     as_json: bool,
     no_color: bool,
@@ -66,6 +92,8 @@ def command(
         sets=sets,
         target=target,
         toxiproxy=toxiproxy,
+        workers=workers,
+        remote=_remote(master_bind, remote_workers, worker_token_file, bind_everywhere, workers),
         out=out,
         as_json=as_json,
         no_color=no_color,
@@ -73,3 +101,18 @@ def command(
         leftovers=() if despite_leftovers else leftovers or (),
     )
     return int(invoke(options))
+
+
+def _remote(
+    bind: str | None, count: int | None, token_file: Path | None, everywhere: bool, workers: int | None
+) -> Remote | None:
+    """What was asked for of other machines. Raises click.UsageError, BadInput."""
+    from chaos.remote import remote
+
+    if bind is None:
+        if count is not None or token_file is not None or everywhere:
+            raise click.UsageError("--remote-workers and its companions need --master-bind")
+        return None
+    if workers is not None:
+        raise click.UsageError("the load comes from here (--workers) or from elsewhere (--master-bind)")
+    return remote(bind, count, token_file, everywhere=everywhere)

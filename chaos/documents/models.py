@@ -12,12 +12,13 @@ from pydantic import BeforeValidator, Field, Tag, field_validator
 
 from chaos.documents.allowlist import is_host_pattern
 from chaos.documents.faults import Fault
+from loadtests.arrivals import Arrivals
 from loadtests.profile import LoadProfileSpec
 from slo.effect import by_key
 from slo.metadata import Metadata
 from slo.model import Model
 from slo.objective import Filter, Phase
-from slo.quantities import Duration, Rate
+from slo.quantities import Duration
 
 API_VERSION = "brownout/v1"
 MOST_ITEMS = 100
@@ -40,8 +41,10 @@ class LoadUse(Model):
     """A load profile as this experiment uses it; what is given here overrides the profile's own."""
 
     profile: str = Field(min_length=1)
-    arrivals: Rate | None = Field(None, gt=0)
+    arrivals: Arrivals | None = None
     process: Literal["constant", "poisson"] | None = None
+    users: int | None = Field(None, ge=1, le=100_000)
+    pause: Duration | None = Field(None, ge=0)
     with_: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 
@@ -179,9 +182,11 @@ class InvariantSpec(Model):
     """A count over the history that must be zero."""
 
     description: str = ""
-    check: Literal["reply-pairing", "reward-known"] = Field(
+    check: Literal["reply-pairing", "reward-known", "exactly-once", "score-invariance"] = Field(
         description="reply-pairing: replies that belong to another request. "
-        "reward-known: finished episodes, and answered questions, whose reward is not what was earned."
+        "reward-known: finished episodes, and answered questions, whose reward is not what was earned. "
+        "exactly-once: tool calls that were executed more than once, or taken for done and never executed. "
+        "score-invariance: items whose score in a later phase is not the one that they had in the baseline."
     )
 
 

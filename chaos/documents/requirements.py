@@ -150,7 +150,10 @@ def _runbook(
 def _require(
     use: ObjectiveUse, judged: Judged, runbook: str, item: Mapping, steps: Steps, result: ResolvedObjectives
 ) -> None:
+    compares = isinstance(judged, Invariant) and judged.check == "score-invariance"
     phases: tuple[Phase, ...] = use.phases or (("recovery",) if isinstance(judged, Recovery) else PHASES)
+    if compares and not use.phases:
+        phases = ("fault", "recovery")
     ordered = tuple(phase for phase in PHASES if phase in phases)
     node, place = descend(item, ("phases",))
     place = node.place if node else item.place
@@ -160,6 +163,9 @@ def _require(
     if isinstance(judged, Recovery) and ordered != ("recovery",):
         message = f"{judged.name} is a recovery: it is judged in the phase recovery only"
         result.problems.append(problem_at(place, key, message, "leave phases out"))
+    if compares and "baseline" in phases:
+        message = f"{judged.name} compares with the baseline, so it cannot be judged in it"
+        result.problems.append(problem_at(place, key, message, "leave out baseline, or phases altogether"))
     for other in result.requirements:
         both = [phase for phase in ordered if phase in other.phases]
         if other.objective.name == judged.name and both:

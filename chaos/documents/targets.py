@@ -46,7 +46,7 @@ class UrlService(_TlsUpstream):
 class DemoService(Model):
     """One of the services that Brownout ships; the run starts it, and stops it."""
 
-    demo: Literal["environment", "evals"]
+    demo: Literal["environment", "evals", "tools"]
     sessions: int | None = Field(
         None,
         ge=1,
@@ -64,7 +64,7 @@ class DemoService(Model):
     def _has_sessions(self) -> DemoService:
         for key in ("sessions", "session_timeout"):
             if self.demo != "environment" and getattr(self, key) is not None:
-                raise ValueError(f"{key} belongs to the demo environment: the evals have no sessions")
+                raise ValueError(f"{key} belongs to the demo environment: the {self.demo} have no sessions")
         return self
 
 

@@ -26,10 +26,11 @@ def write_reports(report: Report) -> None:
         "junit.xml": junit.render([report.verdict]),
     }
     for name, text in files.items():
-        _write(report.folder / name, text)
+        write_whole(report.folder / name, text)
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is there as a whole, or as it was. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         temporary.write_bytes(text.encode("utf-8"))

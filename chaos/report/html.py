@@ -36,8 +36,9 @@ _SAFE: Final = "/-._~"
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The template engine: everything is escaped, nothing may be missing."""
+    made = Environment(
         loader=PackageLoader("chaos.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -65,9 +66,9 @@ def _environment() -> Environment:
         "runbook_link": runbook_link,
         "seen": reading.seen,
     }
-    environment.globals.update(functions)
-    environment.filters.update(count=numbers.count, seconds=numbers.seconds, one_line=one_line)
-    return environment
+    made.globals.update(functions)
+    made.filters.update(count=numbers.count, seconds=numbers.seconds, one_line=one_line)
+    return made
 
 
 def _finalize(value: Any) -> Any:
@@ -100,7 +101,7 @@ def render(report: Report) -> str:
     verdict = report.verdict
     called = reading.runbooks_to_follow(verdict)
     used = dict.fromkeys(f.runbook for f in reading.objectives(verdict) if f.runbook)
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(
         report=report,
         verdict=verdict,

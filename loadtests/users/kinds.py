@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from loadtests.options.chat import ChatProfile
 from loadtests.options.command import CommandProfile
 from loadtests.options.episode import EpisodeProfile
 from loadtests.options.grader import GraderProfile
 from loadtests.options.http import HttpProfile
+from loadtests.options.python import PythonProfile
 from loadtests.options.replay import ReplayProfile
 from loadtests.options.search import SearchProfile
 from loadtests.options.tools import ToolsProfile
@@ -17,8 +17,12 @@ from loadtests.profile import Workload
 from loadtests.users.arrival import Arrival
 from loadtests.users.operation import Desk
 
-User = Callable[[Arrival], None]
-"""Serves one arrival, in a greenlet of its own."""
+
+class User(Protocol):
+    """A kind of user of a workload."""
+
+    def __call__(self, arrival: Arrival) -> None:
+        """Serve one arrival, in a greenlet of its own."""
 
 
 def user_of(desk: Desk, workload: Workload) -> User:
@@ -46,12 +50,20 @@ def user_of(desk: Desk, workload: Workload) -> User:
             return SearchUser(desk, workload.url, profile)
         case HttpProfile() as profile:
             from loadtests.users.plain import HttpUser
+            from loadtests.users.quick import QuickHttpUser
 
-            return HttpUser(desk, workload.url, profile)
+            user = HttpUser(desk, workload.url, profile)
+            if user.compiled is None or not user.pool.keep:
+                return user
+            return QuickHttpUser(user, user.compiled)
         case ReplayProfile() as profile:
             from loadtests.users.replay import ReplayUser
 
             return ReplayUser(desk, workload.url, profile)
+        case PythonProfile() as profile:
+            from loadtests.users.own import made
+
+            return made(desk, workload.url, profile)
         case CommandProfile():
             raise ValueError(f"{workload.name}: a command is not for a Locust process to run")
     assert_never(workload.profile)

@@ -51,7 +51,7 @@ def test_all_problems_of_all_files_are_told(folder: Folder, has: Has) -> None:
         "brownout.yaml:3:8: lease: expected a duration",
         "chaos/targets/here.yaml:6:24: spec.services.environment.url: runs may not touch",
         "loadtests/profiles/players.yaml:7:13: spec.arrivals: expected more than 0",
-        "slo/objectives/all.yaml:6:15: spec.check: expected reply-pairing or reward-known, got pairing",
+        "slo/objectives/all.yaml:6:15: spec.check: expected reply-pairing, reward-known, exactly-once or score-invariance, got pairing",
         "slo/objectives/all.yaml:13:19: spec.objective: there is no objective step\n  hint: did you",
         "slo/objectives/all.yaml:25:15: spec.objectives[0].target: expected less than 1, got 95",
         "chaos/suites/s.yaml:4:31: spec.members[0].experiment: there is no experiment none",

@@ -35,7 +35,7 @@ PROFILE = """\
 apiVersion: brownout/v1
 kind: LoadProfile
 metadata: {name: web}
-spec: {user: http, service: SERVICE, arrivals: 1/s, with: {requests: [{name: a, path: /}]}}
+spec: {user: http, service: SERVICE, arrivals: 1/s, with: {steps: [{name: a, path: /}]}}
 """
 
 

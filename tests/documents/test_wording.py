@@ -107,7 +107,7 @@ def test_unions_are_told_by_their_keys() -> None:
     assert said(text) == [
         "x.yaml:6:14: spec.services.a.url: expected an address such as http://127.0.0.1:8000 "
         "or https://api.example.com, got ftp://x:1",
-        "x.yaml:7:15: spec.services.b.demo: expected environment or evals, got envs\n"
+        "x.yaml:7:15: spec.services.b.demo: expected environment, evals or tools, got envs\n"
         "  hint: did you mean evals?",
         "x.yaml:8:22: spec.services.c.sessions: sessions belongs to the demo environment: the evals have no sessions",
         "x.yaml:9:5: spec.services.Bad: expected a name of lower-case letters, digits, '-' and '.', "

@@ -51,7 +51,7 @@ PLAN = Plan(
                     "service": "api",
                     "arrivals": "20/s",
                     "process": "poisson",
-                    "with": {"timeout": "2s", "requests": [{"name": "home", "path": "/"}]},
+                    "with": {"timeout": "2s", "steps": [{"name": "home", "path": "/"}]},
                 }
             ),
         ),
@@ -119,7 +119,7 @@ target mine
   proxies by the Toxiproxy at http://127.0.0.1:8474
 
 load
-  clicks: 20/s poisson arrivals of http users at api (timeout 2s, requests 1 of them)
+  clicks: 20/s poisson arrivals of http users at api (timeout 2s, steps 1 of them)
 
 faults
   late: latency at api, downstream, 25% of the connections: latency 1.5s, jitter 20ms

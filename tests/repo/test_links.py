@@ -16,7 +16,7 @@ DOCUMENTS = [
 ]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-MAKE = re.compile(r"`make ([a-z-]+)|^(?:\$ )?make ([a-z-]+)", re.MULTILINE)
+MAKE = re.compile(r"`make ([a-z0-9-]+)|^(?:\$ )?make ([a-z0-9-]+)", re.MULTILINE)
 BROWNOUT = re.compile(r"(?:`|^\$ |^|\.venv/bin/)brownout ([a-z]+)", re.MULTILINE)
 TOP = ("chaos/", "loadtests/", "probes/", "slo/", "runbooks/", "tests/", "deploy/", "benchmarks/", ".ci/")
 PATH = re.compile(r"`((?:\.?[\w-]+/)+[\w.-]*)`")
@@ -65,7 +65,7 @@ def test_paths_exist(document: Path) -> None:
 def test_make_targets_exist(document: Path) -> None:
     """Every `make TARGET` that a document names is in the Makefile."""
     makefile = (ROOT / "Makefile").read_text()
-    known = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    known = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
     named = {a or b for a, b in MAKE.findall(document.read_text(encoding="utf-8"))}
     assert named - known == set()
 
