@@ -12,12 +12,34 @@ from typing import Final
 
 from chaos.plan import Plan, PlannedWorkload
 from loadtests.arrivals import intensities
+from loadtests.options.episode import EpisodeProfile
+from loadtests.options.grader import GraderProfile
+from loadtests.options.http import HttpProfile
+from loadtests.options.tools import ToolsProfile
+from loadtests.policies.draws import StepsDrawn
+from loadtests.profile import LoadProfileSpec
 
-CPU_S: Final = {"http": 0.0005, "replay": 0.0005, "episode": 0.0009, "chat": 0.006, "command": 0.0}
-"""CPU-seconds of one operation, rounded up from what a worker was measured to use; else `PLAIN_CPU_S`."""
+CPU_S: Final[dict[str, float]] = {
+    "episode": 0.0006,
+    "chat": 0.0045,
+    "tools": 0.0009,
+    "grader": 0.0015,
+    "search": 0.0021,
+    "http": 0.0006,
+    "replay": 0.0005,
+    "command": 0.0,
+}
+"""CPU-seconds of one operation, rounded up from what a worker was measured to use; else `PLAIN_CPU_S`.
+
+Requests that are the same for everybody take a tenth of what `http` says, but not every profile is of those.
+"""
 PLAIN_CPU_S: Final = 0.001
 UTILIZATION: Final = 0.5
 """The share of a core that a worker may use at the peak: above it latencies begin to be the worker's own."""
+
+
+_STEPS: Final = 10
+"""Of an episode whose profile does not say."""
 
 
 def cores() -> int:
@@ -41,19 +63,25 @@ def _cores_of(workload: PlannedWorkload) -> float:
     if profile.arrivals is None:
         return 0.0  # users that come again when they are done, or at times of their own, bound themselves
     peak = max(each.peak for each in intensities(profile.arrivals).values())
-    return peak * _operations(workload) * CPU_S.get(profile.user, PLAIN_CPU_S)
+    return peak * _operations(profile) * CPU_S.get(profile.user, PLAIN_CPU_S)
 
 
-def _operations(workload: PlannedWorkload) -> int:
-    """How many operations one arrival performs, as its options say."""
-    options = workload.profile.with_
-    steps = getattr(options, "steps", None)
-    if isinstance(steps, int):
-        return steps + 2
-    for name in ("steps", "requests", "turns", "items"):
-        several = getattr(options, name, None)
-        if isinstance(several, int):
-            return several
-        if isinstance(several, tuple | list) and several:
-            return len(several)
-    return 1
+def _operations(profile: LoadProfileSpec) -> float:
+    """How many operations one arrival performs, about."""
+    match profile:
+        case EpisodeProfile():
+            return 1 + _steps(profile.with_.steps)
+        case HttpProfile():
+            return len(profile.with_.steps)
+        case ToolsProfile():
+            return profile.with_.calls + 2
+        case GraderProfile():
+            return profile.with_.repeat
+        case _:
+            return 1
+
+
+def _steps(steps: int | StepsDrawn | None) -> float:
+    if isinstance(steps, StepsDrawn):
+        return steps.mean or ((steps.from_ or 1) + (steps.to or 1)) / 2
+    return _STEPS if steps is None else steps
