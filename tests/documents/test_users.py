@@ -267,6 +267,17 @@ def test_the_guides_profiles_are_right(project: Folder, text: str, monkeypatch: 
     assert load.profile.user in text
 
 
+def test_the_readmes_profile_is_right(project: Folder) -> None:
+    """The load profile that README.md shows is accepted as it stands."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (text,) = [each for each in readme.split("```yaml\n")[1:] if "kind: LoadProfile" in each]
+    text = text.partition("```")[0]
+    (project.root / PLAYERS).write_text(
+        text.replace("name: checkout", "name: players").replace("service: api", "service: environment")
+    )
+    assert project.resolve().loads[0].profile.user == "http"
+
+
 def test_the_guide_shows_every_kind() -> None:
     """Each kind of user that a profile may have is shown by an example."""
     shown = {text.split("user: ")[1].split()[0] for text in examples("yaml")}

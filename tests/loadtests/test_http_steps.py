@@ -161,7 +161,8 @@ def load(demos: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
         bad = {name: stack.enter_context(http(answer)) for name, (answer, _) in UNRULY.items()}
         bad |= {"refused": refused(), "noise": stack.enter_context(tcp(lambda s: s.sendall(b"\x00" * 99)))}
         for name, where in bad.items():
-            workloads.append(workload(name, where, "http", steps=checked, **{**common, "timeout": "400ms"}))
+            timeout = "1s" if name == "stalled" else common["timeout"]  # the others answer, however late
+            workloads.append(workload(name, where, "http", steps=checked, **{**common, "timeout": timeout}))
         load = stack.enter_context(locust(folder, workloads=workloads, drain_s=30.0))
         load.begin("baseline")
         wait_until(
