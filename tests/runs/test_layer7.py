@@ -35,7 +35,7 @@ spec:
       type: http_reply
       status: 200
       toxicity: 20%
-      where: {{method: POST, path: "/v1/*", json: {{/stream: false}}}}
+      where: {{method: POST, path: "/v1/*", json: {{/model: demo-model}}}}
       body: '{json.dumps(ANSWER)}'
   objectives:
     - {{ref: reward-known, phases: [fault]}}
