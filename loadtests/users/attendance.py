@@ -31,8 +31,8 @@ class Quick(Protocol):
     def attend(self, attendance: Attendance) -> None:
         """Where to say that a user is done (`gone`), or goes on in a greenlet (`slow`)."""
 
-    def begin(self, ordinal: int, due: float, done: Done | None) -> bool:
-        """Serve an arrival; False: this one needs a greenlet from the beginning."""
+    def begin(self, ordinal: int, due: float, done: Done | None) -> None:
+        """Serve an arrival."""
 
     def end(self) -> None:
         """End what is open: it is unfinished."""
@@ -71,10 +71,9 @@ class Attendance:
             return
         if self._quick is not None:
             self._quick_open += 1
-            if self._quick.begin(ordinal, due, done):
-                self._count(due, "late" if self.desk.clock.now() - due > LATE_S else "served")
-                return
-            self._quick_open -= 1
+            self._quick.begin(ordinal, due, done)
+            self._count(due, "late" if self.desk.clock.now() - due > LATE_S else "served")
+            return
         arrival = self.identity.arrival(ordinal, due)
         self._open[gevent.spawn(self._serve, arrival, done)] = arrival
 

@@ -81,7 +81,7 @@ class QuickHttpUser(Listener):
         self._attendance = attendance
         self._trace = attendance.identity.trace
 
-    def begin(self, ordinal: int, due: float, done: Done | None) -> bool:
+    def begin(self, ordinal: int, due: float, done: Done | None) -> None:
         """Serve an arrival, and call `done` at its end."""
         visit = _Visit(ordinal, due, done, self._trace(ordinal))
         idle = self.lanes.idle
@@ -92,7 +92,6 @@ class QuickHttpUser(Listener):
             self._send(lane, due, self._now())
         else:
             self._openers.wait(visit)
-        return True
 
     def free(self, lane: Lane) -> None:
         """A lane on which nothing is outstanding: for who has waited longest."""
